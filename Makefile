@@ -1,0 +1,52 @@
+# `make leaderboard` and `make test` are all a newcomer needs; each makes .venv first.
+PYTHON ?= python3
+TORCH_INDEX ?=
+TASKS ?= addition-v1
+BASELINES ?= banel,rnd,pseudo-count,count,pretrained,blind,tail
+SEEDS ?= 2
+BUDGET ?= 7500
+JOBS ?= 2
+RESULTS ?= results
+OUT ?= leaderboard
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+.PHONY: install leaderboard test test-fast test-all check format clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install -q $$(grep '^torch==' constraints.txt) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+leaderboard: $(STAMP)
+	$(BIN)/suite bench --tasks $(TASKS) --baselines $(BASELINES) --seeds $(SEEDS) --budget $(BUDGET) \
+		--jobs $(JOBS) --results $(RESULTS)
+	$(BIN)/suite report --results $(RESULTS) --out $(OUT)
+
+# All that needs no server, the slow tests too.
+test: $(STAMP)
+	$(PYTEST) -m "not server"
+
+test-fast: $(STAMP)
+	$(PYTEST) -m "not server and not slow"
+
+test-all: $(STAMP)
+	$(PYTEST)
+
+check: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,17 @@
+"""Baselines: one file per method. The table is literal; nothing is imported until it is asked for."""
+
+BASELINES: dict[str, str] = {
+    "banel": "baselines.banel:run",
+    "rnd": "baselines.rnd:run",
+    "count": "baselines.count:run",
+    "pseudo-count": "baselines.pseudo_count:run",
+    "pretrained": "baselines.pretrained:run",
+    "uniform": "baselines.uniform:run",
+    "temperature": "baselines.temperature:run",
+    "tail": "baselines.tail:run",
+    "blind": "baselines.blind:run",
+    "rnd-filter": "baselines.rnd_filter:run",
+}
+
+CONTROLS: tuple[str, ...] = ("uniform", "temperature", "tail", "blind", "rnd-filter")
+"""Baselines that spend no reward evaluation: what a method reaches must be read against theirs."""

@@ -1,0 +1,99 @@
+"""BaNEL: condition the prior on not being a failure, with a second generator that learns what failures look like.
+
+Ideal: p(x | x ∉ R) ∝ p_θ(x) · 1[x ∉ R], R = {x : r(x) = 0}. R is approximated by R̃ = {x : p_θ(x) / p_φ(x) < τ}, where
+p_φ is fitted to the failures met so far by maximum likelihood and τ keeps the fraction 1/f of the highest ratios.
+
+Source: Lee, Amos, Fanti, "BaNEL: Exploration Posteriors for Generative Modeling Using Only Negative Rewards",
+arXiv 2510.09596 (2025), Algorithms 1 and 2. Not stated there and chosen here, each a field: how φ starts, whether it
+sees this round's failures or all, the learning rates, the size of the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from baselines.filtering import distil, log_ratio, threshold
+from suite.config import setting, tunable
+from suite.oracle import Oracle
+from suite.policy import Acceptance, Filtered, Generator, Policy, Round
+
+
+@dataclass(frozen=True)
+class Config:
+    """BaNEL's knobs, in the paper's names."""
+
+    batch: int = setting(500, valid=(1, None), help="reward evaluations per round, m")
+    epochs: int = tunable(20, 1, 100, log=True, valid=(1, None), help="epochs of the failure model, E")
+    filter_factor: float = tunable(4.0, 1.03, 16.0, log=True, valid=(1, None), help="1/f of the pool is kept")
+    pool: int = setting(24_000, valid=(2, None), help="fresh samples that are filtered in a round")
+    failure_lr: float = tunable(1e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the failure model")
+    distil_lr: float = tunable(1e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the distillation")
+    distil_epochs: int = tunable(1, 1, 4, valid=(1, None), help="passes over the kept samples")
+    algorithm: Literal["distillation", "filtering"] = setting(
+        "distillation", help="Algorithm 2 (fine-tune on what passes) or 1 (keep every filter, reject)"
+    )
+    ratio: Literal["prior/failure", "failure"] = setting(
+        "prior/failure", help="score p_θ/p_φ, or 1/p_φ alone (the paper's ablation)"
+    )
+    init: Literal["policy", "prior"] = setting("policy", help="weights the failure model starts from")
+    memory: Literal["round", "all"] = setting("round", help="failures it is fitted to: this round's or all")
+    reset: bool = setting(False, help="distil into the pre-trained weights each round")
+
+
+Streams = Callable[[str], torch.Generator]
+
+
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
+    """Algorithm 1 or 2 until the budget is spent; one round per batch."""
+    policy = prior.clone()  # p_θ
+    posterior: Policy = policy
+    filters: list[tuple[Policy, float]] = []
+    met: list[Tensor] = []
+    while oracle.remaining:
+        failures = oracle.collect(posterior, min(config.batch, oracle.remaining))  # (≤ m, T)
+        met = [*met, failures] if config.memory == "all" else [failures]
+
+        failure_model = (policy if config.init == "policy" else prior).clone()  # p_φ
+        loss = failure_model.fit(
+            torch.cat(met), epochs=config.epochs, lr=config.failure_lr, generator=rng("failure_model")
+        )
+
+        reference = policy.clone()
+
+        def score(x: Tensor, p: Policy = reference, phi: Policy = failure_model) -> Tensor:
+            return log_ratio(p.log_prob(x) if config.ratio == "prior/failure" else torch.zeros(len(x)), phi.log_prob(x))
+
+        metrics = {"failure_model_loss": loss}
+        if config.algorithm == "filtering":
+            x = posterior.sample(config.pool, rng("pool"))
+            filters = [*filters, (failure_model, threshold(score(x), config.filter_factor))]
+            posterior = filtered(policy, filters, config.pool, rng("acceptance"))
+            metrics["accepted"] = posterior.acceptance.hits / posterior.acceptance.n
+        else:
+            if config.reset:
+                policy.load_state_dict(prior.state_dict())
+            metrics |= distil(
+                policy,
+                score,
+                source=reference,
+                pool=config.pool,
+                filter_factor=config.filter_factor,
+                epochs=config.distil_epochs,
+                lr=config.distil_lr,
+                rng=rng,
+            )
+        yield Round(posterior, metrics)
+
+
+def filtered(prior: Policy, filters: list[tuple[Policy, float]], pool: int, generator: torch.Generator) -> Filtered:
+    """Algorithm 1's posterior, its acceptance counted on fresh samples of the prior."""
+    posterior = Filtered(prior, filters, Acceptance(1, 1))
+    hits = int(posterior.accepts(prior.sample(pool, generator)).sum())
+    if not hits:
+        raise RuntimeError(f"none of {pool} prior samples passes the {len(filters)} filters; lower --filter_factor")
+    return Filtered(prior, filters, Acceptance(hits, pool))

@@ -1,0 +1,40 @@
+"""Control: BaNEL whose answers are ignored. Its own samples stand in for failures and no evaluation is spent.
+
+Whatever it reaches, the likelihood ratio reaches by leaving the prior's bulk, without having learnt from a reward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from baselines import banel
+from suite.oracle import Oracle
+from suite.policy import Generator, Policy, Round
+
+
+@dataclass(frozen=True)
+class Config(banel.Config):
+    """BaNEL's knobs; `batch` samples of its own take the place of a round's failures."""
+
+
+class Unanswered:
+    """An oracle that calls every sample a failure, charges nothing, and ends where the budget would."""
+
+    def __init__(self, budget: int, generator: torch.Generator) -> None:
+        self.remaining = budget
+        self._generator = generator
+
+    def collect(self, policy: Policy, n: int) -> Tensor:
+        """n samples of the policy, int64 (n, T)."""
+        self.remaining -= n
+        return policy.sample(n, self._generator)
+
+
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
+    """As many rounds as the budget has batches."""
+    yield from banel.run(config, prior, cast(Oracle, Unanswered(oracle.remaining, rng("unanswered"))), rng)

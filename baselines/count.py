@@ -1,0 +1,59 @@
+"""Counts: policy gradient on 1 / √n(x), n(x) how often x, or its hash, was met.
+
+Exact counts tell only repeats apart; SimHash counts (sign of a random projection, k bits) share counts between
+strings that look alike.
+
+Sources: Strehl and Littman, "An analysis of model-based interval estimation for MDPs" (2008), for the bonus; Tang et
+al., "#Exploration", arXiv 1611.04717 (2017), for SimHash.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from baselines.novelty import NoveltyConfig, one_hot, policy_gradient
+from suite.config import tunable
+from suite.oracle import Oracle
+from suite.policy import Generator, Round
+
+
+@dataclass(frozen=True)
+class Config(NoveltyConfig):
+    """The policy gradient's knobs and the hash's."""
+
+    bits: int = tunable(16, 0, 32, valid=(0, 62), help="bits of the SimHash; 0 counts whole strings")
+
+
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
+    """Count first, then pay 1 / √n; the counts are kept over all rounds."""
+    counts: Counter[object] = Counter()
+    projection = torch.randn(
+        prior.length * prior.vocab_size, config.bits, generator=rng("projection"), device=rng("projection").device
+    )
+
+    def bonus(x: Tensor) -> Tensor:
+        codes: list[object]
+        if config.bits:
+            codes = list(simhash(one_hot(x, prior.vocab_size), projection).tolist())
+        else:
+            codes = [tuple(row) for row in x.tolist()]
+        counts.update(codes)
+        return count_bonus(torch.tensor([counts[code] for code in codes], device=x.device))
+
+    yield from policy_gradient(config, prior, oracle, rng, bonus)
+
+
+def count_bonus(n: Tensor) -> Tensor:
+    """1 / √n, float (B,), of counts n ≥ 1, int (B,)."""
+    return n.double().rsqrt()
+
+
+def simhash(vectors: Tensor, projection: Tensor) -> Tensor:
+    """The signs of vectors (B, D) along projection (D, k) as integers, int64 (B,); bit i is set where they are ≥ 0."""
+    bits = (vectors @ projection >= 0).long()  # (B, k)
+    return (bits << torch.arange(projection.shape[1], device=bits.device)).sum(dim=1)

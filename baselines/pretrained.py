@@ -1,0 +1,30 @@
+"""The pre-trained model: spends its budget, learns nothing. What every improvement is measured from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from suite.config import setting
+from suite.oracle import Oracle
+from suite.policy import Generator, Round
+
+
+@dataclass(frozen=True)
+class Config:
+    """Nothing to tune."""
+
+    batch: int = setting(500, valid=(1, None), help="reward evaluations per round")
+
+
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
+    """Evaluate batch after batch of the prior."""
+    while oracle.remaining:
+        n = min(config.batch, oracle.remaining)
+        if oracle.protocol == "failures-only":
+            oracle.collect(prior, n)
+        else:
+            oracle.evaluate(prior.sample(n, rng("policy")))
+        yield Round(prior, {})

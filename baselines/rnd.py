@@ -1,0 +1,45 @@
+"""RND: policy gradient on the prediction error of a random network.
+
+bonus(x) = ‖f̂(x) − f(x)‖² / running std, f fixed and random, f̂ trained on the samples met.
+
+Source: Burda, Edwards, Storkey, Klimov, "Exploration by Random Network Distillation", arXiv 1810.12894 (2018). The
+BaNEL paper uses it as a baseline; how it turns the bonus into a gradient is not stated there (see novelty.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from baselines.novelty import NoveltyConfig, policy_gradient
+from baselines.novelty_net import RandomNetworkDistillation
+from suite.config import setting, tunable
+from suite.oracle import Oracle
+from suite.policy import Generator, Round
+
+
+@dataclass(frozen=True)
+class Config(NoveltyConfig):
+    """The policy gradient's knobs and the predictor's."""
+
+    features: int = setting(64, valid=(1, None), help="outputs of the two networks")
+    predictor_lr: float = tunable(1e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the predictor")
+    predictor_epochs: int = tunable(1, 1, 16, log=True, valid=(1, None), help="passes of the predictor over a batch")
+
+
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
+    """Bonus first, then the predictor learns the samples that earned it."""
+    net = RandomNetworkDistillation(
+        prior, rng, features=config.features, lr=config.predictor_lr, epochs=config.predictor_epochs
+    )
+
+    def bonus(x: Tensor) -> Tensor:
+        net.normalise(x)
+        novelty = net.novelty(x)
+        net.visit(x)
+        return novelty
+
+    yield from policy_gradient(config, prior, oracle, rng, bonus)

@@ -1,0 +1,54 @@
+"""Control: BaNEL's loop with RND's score in place of the likelihood ratio; same pool, same filter, no evaluation.
+
+The predictor visits the policy's own samples, as many as a round has evaluations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from baselines.filtering import distil
+from baselines.novelty_net import RandomNetworkDistillation
+from suite.config import setting, tunable
+from suite.oracle import Oracle
+from suite.policy import Generator, Round
+
+
+@dataclass(frozen=True)
+class Config:
+    """BaNEL's filter and RND's predictor."""
+
+    batch: int = setting(500, valid=(1, None), help="samples that the predictor visits in a round")
+    filter_factor: float = tunable(4.0, 1.03, 16.0, log=True, valid=(1, None), help="1/f of the pool is kept")
+    pool: int = setting(24_000, valid=(2, None), help="fresh samples that are filtered in a round")
+    distil_lr: float = tunable(1e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the distillation")
+    distil_epochs: int = tunable(1, 1, 4, valid=(1, None), help="passes over the kept samples")
+    features: int = setting(64, valid=(1, None), help="outputs of the two networks")
+    predictor_lr: float = tunable(1e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the predictor")
+    predictor_epochs: int = tunable(20, 1, 100, log=True, valid=(1, None), help="passes of the predictor over a batch")
+
+
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
+    """As many rounds as the budget has batches."""
+    policy = prior.clone()
+    net = RandomNetworkDistillation(
+        prior, rng, features=config.features, lr=config.predictor_lr, epochs=config.predictor_epochs
+    )
+    for _ in range(oracle.remaining // config.batch):
+        visited = policy.sample(config.batch, rng("visited"))
+        net.normalise(visited)
+        loss = net.visit(visited)
+        metrics = distil(
+            policy,
+            net.novelty,
+            source=policy,
+            pool=config.pool,
+            filter_factor=config.filter_factor,
+            epochs=config.distil_epochs,
+            lr=config.distil_lr,
+            rng=rng,
+        )
+        yield Round(policy, {"predictor_loss": loss} | metrics)

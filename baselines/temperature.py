@@ -1,0 +1,24 @@
+"""Control: the prior sampled at a higher temperature. Spends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from suite.config import tunable
+from suite.oracle import Oracle
+from suite.policy import Generator, Round
+
+
+@dataclass(frozen=True)
+class Config:
+    """How hot."""
+
+    temperature: float = tunable(3.0, 1.0, 10.0, log=True, valid=(1e-3, None), help="divides every logit")
+
+
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
+    """One round: the tempered prior."""
+    yield Round(prior.tempered(config.temperature), {})

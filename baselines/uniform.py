@@ -1,0 +1,21 @@
+"""Control: the uniform distribution over well-formed samples, where the prior declares one. Spends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from suite.oracle import Oracle
+from suite.policy import Generator, Round
+
+
+@dataclass(frozen=True)
+class Config:
+    """Nothing to tune."""
+
+
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
+    """One round: the uniform policy."""
+    yield Round(prior.uniform(), {})

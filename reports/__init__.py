@@ -1,0 +1,102 @@
+"""Reading of results: statistics, tables, figures. Records come in, nothing goes back into them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from suite.records import Record
+
+POINT = (
+    "round",
+    "nre",
+    "success_rate",
+    "low",
+    "high",
+    "estimator",
+    "n",
+    "distinct_successes",
+    "distinct_share",
+    "effective_successes",
+    "valid_share",
+    "entropy",
+    "kl_prior",
+)
+"""What a row of :func:`load` takes from a point of the curve, as it stands in the record."""
+
+NUMBERS = (*POINT[2:5], *POINT[6:], "base_rate", "improvement")
+
+
+def load(results: Path | str | None = None) -> pd.DataFrame:
+    """The records below a results folder as a tidy table, one row per (run, point of its curve).
+
+    Columns, in this order; missing values are unknown or censored, never zero:
+
+    - of the run: `cell`, `task`, `task_config` (JSON), `baseline`, `config` (JSON), `control` (bool), `seed`,
+      `protocol`, `duplicates`, `budget` (evaluations), `heldout`, `device`, `threads`, `status`
+      (`finished` or `failed`);
+    - of the point: `round` (0 is the prior), `nre` (evaluations spent so far), `success_rate` with its 95 %
+      interval `low`..`high`, `estimator` and sample size `n`, `distinct_successes` per 10,000 draws,
+      `distinct_share`, `effective_successes`, `valid_share`, `entropy` (nats per sample), `kl_prior` (nats);
+    - `base_rate`, the success rate of the prior in this run, and `improvement` = success_rate / base_rate;
+    - `metrics.NAME` for each metric that a method gave.
+
+    A file that is no record is skipped with a warning.
+
+    Args:
+        results: the results folder; None is $SUITE_RESULTS, else ./results.
+
+    Raises:
+        UserError: no such folder, or no record in it.
+    """
+    from reports import select
+
+    records, broken = select.read(results)
+    for line in broken:
+        warnings.warn(line, stacklevel=2)
+    return frame(records)
+
+
+def frame(records: Sequence[Record]) -> pd.DataFrame:
+    """The table of :func:`load` for records that were read already."""
+    import pandas as pd
+
+    table = pd.DataFrame([row for record in records for row in _points(record)])
+    numbers = [name for name in table.columns if name in NUMBERS or name.startswith("metrics.")]
+    return table.convert_dtypes().astype(dict.fromkeys(numbers, "Float64"))
+
+
+def _points(record: Record) -> list[dict[str, Any]]:
+    from suite.records import canonical
+
+    identity = record.identity
+    run = {
+        "cell": record.cell,
+        "task": record.task,
+        "task_config": canonical(identity["task"]["config"]),
+        "baseline": record.baseline,
+        "config": canonical(identity["baseline"]["config"]),
+        "control": bool(identity["baseline"]["control"]),
+        "seed": record.seed,
+        "protocol": identity["protocol"],
+        "duplicates": identity["duplicates"],
+        "budget": identity["budget"],
+        "heldout": str(identity["heldout"]),
+        "device": identity["device"],
+        "threads": identity["threads"],
+        "status": record.status,
+    }
+    base = (record.result.get("base") or {}).get("success_rate")
+    rows = []
+    for point in record.result.get("curve") or []:
+        rate = point["success_rate"]
+        improvement = rate / base if rate is not None and base else None
+        metrics = {f"metrics.{name}": value for name, value in (point.get("metrics") or {}).items()}
+        values = {name: point.get(name) for name in POINT}
+        rows.append({**run, **values, "base_rate": base, "improvement": improvement, **metrics})
+    return rows

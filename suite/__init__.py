@@ -1,0 +1,25 @@
+"""Benchmarks for generative models that learn from negative rewards: `suite.run` and `suite.bench`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from suite._version import __version__
+
+if TYPE_CHECKING:
+    from suite.grid import bench
+    from suite.records import Record
+    from suite.runner import run
+
+__all__ = ["Record", "__version__", "bench", "run"]
+
+_HOMES = {"run": "suite.runner", "bench": "suite.grid", "Record": "suite.records"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: `import suite` loads no torch, so that workers can set their threads first."""
+    import importlib
+
+    if name not in _HOMES:
+        raise AttributeError(f"module 'suite' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,48 @@
+"""Shipped weights and tables: a folder of safetensors with a manifest that says how they were made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from suite.errors import UserError
+
+MANIFEST = "manifest.json"
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_manifest(folder: Path, *, command: str, recipe: dict[str, Any], measured: dict[str, Any]) -> None:
+    """Describe the safetensors in `folder`: the command, the recipe, what was measured, a hash for each file."""
+    manifest = {
+        "command": command,
+        "recipe": recipe,
+        "measured": measured,
+        "torch": torch.__version__,
+        "files": {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder of assets, after its files were held against their hashes.
+
+    Raises:
+        UserError: no manifest, a missing file, or a file whose hash differs.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        raise UserError(f"no assets in {folder}; make them with `suite pretrain {folder.name}`")
+    manifest: dict[str, Any] = json.loads(path.read_text())
+    for name, expected in manifest["files"].items():
+        file = folder / name
+        if not file.exists() or sha256(file) != expected:
+            state = "missing" if not file.exists() else f"sha256 {sha256(file)[:12]}…, expected {expected[:12]}…"
+            raise UserError(f"{file}: {state}; restore it from git or run `{manifest['command']}`")
+    return manifest

@@ -1,0 +1,85 @@
+"""The command line: `suite`, or `python -m suite`. This is where the parts of the project are put together.
+
+Commands are named by strings and imported when they are called, so that `suite --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from suite import registry
+from suite._version import __version__
+from suite.config import nearest
+from suite.errors import UserError
+from suite.executor import Terminated, raise_on_sigterm
+
+COMMANDS = {
+    "list": "suite.commands.listing:command",
+    "run": "suite.commands.run:command",
+    "bench": "suite.commands.bench:command",
+    "report": "reports.cli:report",
+    "verify": "suite.commands.verify:command",
+    "pretrain": "suite.commands.pretrain:command",
+}
+SUMMARIES = {
+    "list": "Show all tasks and baselines.",
+    "run": "Run one baseline on one task with one seed.",
+    "bench": "Run a grid of tasks, baselines and seeds; only what is missing.",
+    "report": "Write the leaderboard of a results folder.",
+    "verify": "Check records against their ledgers and policies.",
+    "pretrain": "Make the assets of a task.",
+}
+
+OK, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+
+class _Suite(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        if cmd_name not in COMMANDS:
+            raise UserError(f"no command {cmd_name!r}{nearest(cmd_name, COMMANDS)}")
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+
+@click.group(cls=_Suite)
+@click.version_option(__version__, prog_name="suite")
+def group() -> None:
+    """Benchmarks for generative models that learn from negative rewards.
+
+    Start with `suite list`; `suite run --task T --baseline B --help` shows what that task and that baseline can be
+    set to.
+    """
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code: 0, 1 failed, 2 bad input, 130 or 143 interrupted."""
+    raise_on_sigterm()
+    given = list(sys.argv[1:] if args is None else args)
+    try:
+        registry.check_layout()
+        code = group.main(given or ["--help"], prog_name="suite", standalone_mode=False)
+    except UserError as error:
+        return _say(str(error), BAD_INPUT)
+    except click.ClickException as error:
+        return _say(error.format_message(), BAD_INPUT)
+    except click.Abort as abort:
+        again = "stopped; the same command goes on from here"
+        return _say(again, TERMINATED if isinstance(abort.__cause__, Terminated) else INTERRUPTED)
+    return code if isinstance(code, int) else OK
+
+
+def _say(message: str, code: int) -> int:
+    click.echo(f"suite: {' '.join(message.split())}", err=True)
+    return code

@@ -1,0 +1,1 @@
+"""The commands of `suite.cli`, one module each, imported when called."""

@@ -1,0 +1,179 @@
+"""The options that `run` and `bench` share, and those made of the configs of what is to be run.
+
+A bare `--field` is the baseline's, `--task.field` the task's. They are known only when the arguments name a task and
+a baseline, so the arguments are looked through for these first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import click
+
+from suite import registry
+from suite.config import FieldSpec, closest, range_text, specs, type_name
+from suite.errors import UserError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_SHARED = (
+    click.option("--budget", type=int, default=7500, show_default=True, help="Reward evaluations per cell."),
+    click.option("--results", type=click.Path(path_type=Path), help="Folder of records [$SUITE_RESULTS or results]."),
+    click.option(
+        "--protocol",
+        default="failures-only",
+        show_default=True,
+        help="failures-only: the method never sees a success; all-rewards: it sees every answer.",
+    ),
+    click.option(
+        "--duplicates",
+        default="charge",
+        show_default=True,
+        help="A sample that was evaluated before: charge it again, cache its answer, or reject it.",
+    ),
+    click.option(
+        "--heldout",
+        default="auto",
+        show_default=True,
+        metavar="exact|auto|off|N",
+        help="How success rates are measured: by enumeration, not at all, or from N samples.",
+    ),
+    click.option("--device", default="cpu", show_default=True, metavar="auto|cpu|cuda", help="Where tensors live."),
+    click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Torch threads."),
+    click.option(
+        "--tracking",
+        type=click.Choice(("offline", "online", "off")),
+        default="offline",
+        show_default=True,
+        help="Weights & Biases.",
+    ),
+    click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path),
+        help="JSON object of the baseline's fields, with \"task\": {…} for the task's.",
+    ),
+    click.option("--force", is_flag=True, help="Run again what has a record."),
+    click.option("--quiet", is_flag=True, help="Print nothing but errors."),
+)
+
+
+def cell_options(function: Function) -> Function:
+    """The flags that `run` and `bench` have in common."""
+    for option in reversed(_SHARED):
+        function = option(function)
+    return function
+
+
+class Settings(NamedTuple):
+    """What the configs are built from: the file's values, overruled by those of the command line."""
+
+    config: dict[str, object]
+    task_config: dict[str, object]
+    tuning: dict[str, object] | None
+
+
+def settings(config_file: Path | None, given: dict[str, Any]) -> Settings:
+    """Take the generated options out of a command's parameters and lay them over the file's values."""
+    config, task_config, tuning = _read(config_file) if config_file else ({}, {}, None)
+    for name, value in given.items():
+        kind, _, field = name.partition("__")
+        if value is not None:
+            (task_config if kind == "task" else config)[field] = value
+    return Settings(config, task_config, tuning)
+
+
+def _read(path: Path) -> tuple[dict[str, object], dict[str, object], dict[str, object] | None]:
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"--config {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"--config {path}: not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f'--config {path}: expected a JSON object, {{"field": value}}')
+    task_config, tuning = content.pop("task", {}), content.pop("tuning", None)
+    if not isinstance(task_config, dict) or not isinstance(tuning, dict | None):
+        raise UserError(f'--config {path}: "task" and "tuning" must be JSON objects')
+    return content, task_config, tuning
+
+
+class CellCommand(click.Command):
+    """A command whose options include the fields of the configs that its arguments name.
+
+    Args:
+        task_flag, baseline_flag: the options that name them, by commas where they are plural.
+    """
+
+    def __init__(self, *args: Any, task_flag: str, baseline_flag: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.flags = {"task": task_flag, "baseline": baseline_flag}
+        self.static = list(self.params)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        refs = {kind: split(peek(args, flag)) for kind, flag in self.flags.items()}
+        helps = "--help" in args
+        for kind, flag in self.flags.items():
+            if not refs[kind] and not helps:
+                raise UserError(f"{flag} is missing; `suite list` shows what there is")
+        self.params = self.static + field_options(refs["task"], refs["baseline"], self.static)
+        given = list(args)
+        try:
+            return super().parse_args(ctx, given)
+        except click.NoSuchOption as error:
+            names = [name for option in self.params for name in option.opts]
+            guess = closest(error.option_name, names)
+            raise UserError(f"no option or field {error.option_name};{guess} --help lists all") from error
+
+
+def peek(args: Sequence[str], flag: str) -> str:
+    """The last value of `flag` in the arguments, `--flag value` or `--flag=value`; empty if there is none."""
+    value = ""
+    for i, arg in enumerate(args):
+        if arg == flag and i + 1 < len(args):
+            value = args[i + 1]
+        elif arg.startswith(flag + "="):
+            value = arg[len(flag) + 1 :]
+    return value
+
+
+def split(text: str) -> list[str]:
+    """`a,b` as [a, b]."""
+    return [part for part in (part.strip() for part in text.split(",")) if part]
+
+
+def field_options(
+    tasks: Sequence[str], baselines: Sequence[str], flags: Sequence[click.Parameter]
+) -> list[click.Parameter]:
+    """One option for every field of the configs; of a field that several have, the first one's help.
+
+    Raises:
+        UserError: an unknown reference, or a field of a baseline that is called like one of `flags`.
+    """
+    taken = {name for flag in flags for name in flag.opts} | {"--help", "--tuning"}
+    options: dict[str, click.Parameter] = {}
+    for ref in baselines:
+        for spec in specs(registry.load("baseline", ref).config_class):
+            name = f"--{spec.name}"
+            if name in taken:
+                raise UserError(f"baseline {ref!r}: its field {spec.name!r} is taken by the flag {name}; rename it")
+            options.setdefault(name, click.Option([name, f"baseline__{spec.name}"], help=describe(spec)))
+    for ref in tasks:
+        for spec in specs(registry.load("task", ref).config_class):
+            name = f"--task.{spec.name}"
+            options.setdefault(name, click.Option([name, f"task__{spec.name}"], help=describe(spec)))
+    return list(options.values())
+
+
+def describe(spec: FieldSpec) -> str:
+    """A field's help: what it is, what it accepts, its default."""
+    if spec.choices is not None:
+        accepts = " | ".join(str(choice) for choice in spec.choices)
+    else:
+        accepts = type_name(spec.type) + (f", {range_text(spec.valid)}" if spec.valid else "")
+    searched = f"; searched {spec.low:g} to {spec.high:g}" if spec.low is not None and spec.high is not None else ""
+    text = f"{spec.help[:1].upper()}{spec.help[1:]}. " if spec.help else ""
+    return f"{text}[{accepts}{searched}; default {'null' if spec.default is None else spec.default}]"

@@ -1,0 +1,49 @@
+"""`suite verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from suite.records import results_folder
+
+
+@click.command("verify")
+@click.option("--results", type=click.Path(path_type=Path), help="Folder of records [$SUITE_RESULTS or results].")
+@click.option(
+    "--rerun",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Also repeat N cells from their seed and compare the results.",
+)
+@click.pass_context
+def command(ctx: click.Context, results: Path | None, rerun: int) -> None:
+    """Check records against their ledgers and policies.
+
+    Evaluates the ledger's samples again, counts evaluations and the first success again, measures the saved
+    policies again. Exits with 1 if anything differs.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from suite.verify import verify
+
+    verdicts = verify(results_folder(results), rerun=rerun, say=lambda line: click.echo(line, err=True))
+    table = Table("cell", "task", "baseline", "seed", "verified", "what differs", box=None, pad_edge=False)
+    for verdict in verdicts:
+        differs = [check for check in verdict.checks if not check.ok]
+        table.add_row(
+            verdict.cell,
+            verdict.task,
+            verdict.baseline,
+            str(verdict.seed),
+            {True: "yes", False: "NO", None: "not checked"}[verdict.verified],
+            "; ".join(f"{check.name}: {check.detail}" for check in differs),
+        )
+    Console(highlight=False, markup=False, soft_wrap=True).print(table)
+    wrong = sum(verdict.verified is False for verdict in verdicts)
+    click.echo(f"{len(verdicts)} records, {wrong} of them wrong")
+    if wrong:
+        ctx.exit(1)

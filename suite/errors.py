@@ -1,0 +1,19 @@
+"""Errors that a person is meant to read."""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """Bad input: what was given, what is possible, what to type. The CLI prints it and exits with 2."""
+
+
+class BudgetExhausted(RuntimeError):
+    """A batch does not fit into what is left of the budget; nothing of it was charged or evaluated."""
+
+
+class LedgerDiverged(RuntimeError):
+    """A resumed run asks for other samples than the ledger holds; nothing was charged."""
+
+
+class VerifierError(RuntimeError):
+    """The verifier raised, or answered with something that is not one 0 or 1 per sample."""

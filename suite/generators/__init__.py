@@ -1,0 +1,8 @@
+"""Generators: distributions that can be sampled, scored and fitted."""
+
+from suite.generators.neural import Neural
+from suite.generators.table import Table
+from suite.generators.transformer import Shape, Transformer
+from suite.generators.tree import PrefixTree
+
+__all__ = ["Neural", "PrefixTree", "Shape", "Table", "Transformer"]

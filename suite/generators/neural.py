@@ -1,0 +1,98 @@
+"""What the generators with parameters share: maximum-likelihood fitting, copying, counting of compute."""
+
+from __future__ import annotations
+
+import abc
+import copy
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from suite import compute
+
+
+class Neural(nn.Module, abc.ABC):
+    """A generator with parameters. Subclasses give `sample`, `log_prob` and `log_likelihood`."""
+
+    vocab_size: int
+    """Number of symbols V."""
+    length: int
+    """Symbols of a sample, T."""
+    lr_scale: float = 1.0
+    """Factor on every learning rate: a table's logits need larger steps than a network's weights."""
+
+    @property
+    @abc.abstractmethod
+    def flops_per_token(self) -> int:
+        """Floating point operations of one symbol's forward pass."""
+
+    @abc.abstractmethod
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw n samples, int64 (n, T)."""
+
+    @abc.abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x), float64 (B,), without gradients."""
+
+    @abc.abstractmethod
+    def log_likelihood(self, x: Tensor) -> Tensor:
+        """log p(x), float32 (B,), with gradients."""
+
+    def trained_tokens(self, x: Tensor) -> int:
+        """Symbols that one training pass over x puts through the network."""
+        return x.numel()
+
+    def meter(self, tokens: int) -> None:
+        """Count a forward pass of so many symbols."""
+        compute.count(tokens, self.flops_per_token * tokens)
+
+    def fit(
+        self,
+        x: Tensor,
+        *,
+        generator: torch.Generator,
+        epochs: int = 1,
+        lr: float = 1e-3,
+        batch_size: int = 128,
+        weights: Tensor | None = None,
+    ) -> float:
+        """Raise the weighted log-likelihood of x with Adam.
+
+        With `weights` None this is maximum likelihood. With advantages as weights one epoch is a
+        score-function (REINFORCE) policy-gradient step per minibatch.
+
+        Args:
+            x: samples, int64 (B, T).
+            generator: draws the order of the minibatches.
+            epochs: passes over x.
+            lr: learning rate, times `lr_scale`.
+            batch_size: samples of a minibatch.
+            weights: float (B,), one factor on each log-likelihood.
+
+        Returns:
+            Mean loss of the last epoch in nats per sample; nan where x is empty or no epoch is asked for.
+        """
+        if not len(x) or not epochs:
+            return float("nan")
+        optimizer = torch.optim.Adam(self.parameters(), lr=lr * self.lr_scale)
+        total = torch.zeros(())
+        with compute.phase("training"):
+            for _ in range(epochs):
+                order = torch.randperm(len(x), generator=generator, device=generator.device)
+                total = torch.zeros(())
+                for rows in torch.split(order, batch_size):
+                    log_p = self.log_likelihood(x[rows])  # (b,)
+                    loss = -(log_p if weights is None else log_p * weights[rows]).mean()
+                    optimizer.zero_grad(set_to_none=True)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+                    optimizer.step()
+                    total = total + loss.detach().cpu() * len(rows)
+                tokens = self.trained_tokens(x)
+                compute.count(tokens, 3 * self.flops_per_token * tokens)
+        return float(total) / len(x)
+
+    def clone(self) -> Self:
+        """An independent copy with the same weights."""
+        return copy.deepcopy(self)

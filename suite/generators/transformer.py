@@ -1,0 +1,234 @@
+"""A small causal transformer over strings of symbols: the sampled and scored generator of the language tasks.
+
+Sampling, scoring and exact enumeration are one walk over a tree of distinct prefixes: a prefix that many
+strings share is put through the network once, with its keys and values cached. The walk is exact: every
+sample draws its own symbol from the distribution at its own prefix.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from suite.generators.neural import Neural
+from suite.generators.tree import PrefixTree
+from suite.policy import Policy, Tempered
+
+CHUNK = 2048
+"""Prefixes put through the network at once; bounds memory, changes no result beyond rounding."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """The architecture of a :class:`Transformer`.
+
+    Attributes:
+        vocab_size: number of symbols V that a string may contain.
+        length: longest string T, in symbols.
+        end: the symbol that ends a string and fills what follows; None where all strings have length T.
+        width: residual width D.
+        layers: number of blocks.
+        heads: attention heads per block; divides `width`.
+    """
+
+    vocab_size: int
+    length: int
+    end: int | None
+    width: int = 64
+    layers: int = 2
+    heads: int = 4
+
+
+class Block(nn.Module):
+    """Pre-norm attention and MLP."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.up = nn.Linear(width, 4 * width)
+        self.down = nn.Linear(4 * width, width)
+
+    def heads_of(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of h (B, T, D), each (B, H, T, D / H)."""
+        batch, steps, width = h.shape
+        qkv = self.qkv(self.norm_attention(h)).view(batch, steps, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        return q, k, v
+
+    def finish(self, h: Tensor, attended: Tensor) -> Tensor:
+        """Residual stream (B, T, D) after the attended values (B, H, T, D / H) and the MLP."""
+        h = h + self.out(attended.transpose(1, 2).reshape(h.shape))
+        mlp: Tensor = self.down(F.gelu(self.up(self.norm_mlp(h))))
+        return h + mlp
+
+    def forward(self, h: Tensor) -> Tensor:
+        q, k, v = self.heads_of(h)
+        return self.finish(h, F.scaled_dot_product_attention(q, k, v, is_causal=True))
+
+
+class Transformer(Neural):
+    """Autoregressive distribution over strings x in {0..V-1}^T; see :class:`Shape`.
+
+    A string ends with the first `end` symbol and is filled up with it; a string that never ends is cut at T
+    symbols. So the probabilities of all strings sum to one.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.vocab_size = shape.vocab_size
+        self.length = shape.length
+        self.symbols = nn.Embedding(shape.vocab_size + 1, shape.width)  # the last row begins every string
+        self.positions = nn.Parameter(torch.randn(shape.length, shape.width) * 0.02)
+        self.blocks = nn.ModuleList(Block(shape.width, shape.heads) for _ in range(shape.layers))
+        self.norm = nn.LayerNorm(shape.width)
+        self.head = nn.Linear(shape.width, shape.vocab_size, bias=False)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=1 / math.sqrt(module.in_features))
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=0.5)
+
+    @property
+    def flops_per_token(self) -> int:
+        """2 x the parameters that a token meets (embeddings are looked up, not multiplied)."""
+        held = sum(p.numel() for p in self.parameters()) - self.symbols.weight.numel() - self.positions.numel()
+        return 2 * held
+
+    # -- with gradients, whole strings at once ---------------------------------------------------------------
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Next-symbol logits (B, T, V) before each symbol of x, int64 (B, T)."""
+        begin = x.new_full((len(x), 1), self.vocab_size)
+        inputs = torch.cat([begin, x[:, :-1]], dim=1)  # (B, T)
+        h = self.symbols(inputs) + self.positions[: x.shape[1]]  # (B, T, D)
+        for block in self.blocks:
+            h = block(h)
+        out: Tensor = self.head(self.norm(h))
+        return out
+
+    def log_likelihood(self, x: Tensor) -> Tensor:
+        picked = F.log_softmax(self.logits(x), dim=-1).gather(-1, x[..., None]).squeeze(-1)  # (B, T)
+        return (picked * self.counted(x)).sum(dim=-1)
+
+    def counted(self, x: Tensor) -> Tensor:
+        """True (B, T) at the symbols that carry probability: up to and with the first `end`."""
+        if self.shape.end is None:
+            return torch.ones_like(x, dtype=torch.bool)
+        ends = x == self.shape.end
+        return (ends.cumsum(dim=1) - ends.long()) == 0
+
+    def trained_tokens(self, x: Tensor) -> int:
+        return x.numel()
+
+    # -- the policies made from it ------------------------------------------------------------------------------
+
+    def tempered(self, temperature: float) -> Policy:
+        return Tempered(self, temperature)
+
+    def uniform(self) -> Policy:
+        return Tempered(self, float("inf"))
+
+    # -- without gradients, one walk over distinct prefixes ----------------------------------------------------
+
+    @torch.no_grad()
+    def sample(self, n: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
+        """Draw n strings, int64 (n, T), with symbol probabilities softmax(logits / temperature)."""
+        device = self.positions.device
+        x = torch.full((n, self.length), self.shape.end or 0, device=device)
+        walk = Walk(self)
+        alive = torch.arange(n, device=device)  # samples that have not ended
+        node = torch.zeros(n, dtype=torch.long, device=device)  # the prefix each of them stands at
+        parents = symbols = torch.zeros(1, dtype=torch.long, device=device)
+        for step in range(self.length):
+            if not len(alive):
+                break
+            logits = walk.step(parents, symbols)  # (prefixes, V)
+            cdf = torch.softmax(logits.double() / temperature, dim=-1).cumsum(dim=-1)[node]  # (alive, V)
+            u = torch.rand(len(alive), 1, dtype=torch.float64, generator=generator, device=device) * cdf[:, -1:]
+            symbol = (cdf <= u).sum(dim=-1).clamp(max=self.vocab_size - 1)  # (alive,)
+            x[alive, step] = symbol
+            if self.shape.end is not None:
+                going = symbol != self.shape.end
+                alive, node, symbol = alive[going], node[going], symbol[going]
+            child, node = torch.unique(node * self.vocab_size + symbol, return_inverse=True)
+            parents, symbols = child // self.vocab_size, child % self.vocab_size
+        return x
+
+    @torch.no_grad()
+    def log_prob(self, x: Tensor, temperature: float = 1.0) -> Tensor:
+        """log p(x), float64 (B,), of strings x, int64 (B, T); -inf where a symbol follows the end."""
+        return self.log_prob_tree(PrefixTree(x, self.vocab_size, self.shape.end), temperature)
+
+    @torch.no_grad()
+    def log_prob_tree(self, tree: PrefixTree, temperature: float = 1.0) -> Tensor:
+        """log p of the strings of a tree, float64 (B,): each distinct prefix is evaluated once."""
+        walk = Walk(self)
+        total = torch.zeros(1, dtype=torch.float64, device=self.positions.device)  # log p of each prefix
+        parents = symbols = torch.zeros(1, dtype=torch.long, device=self.positions.device)
+        leaves = []
+        for level in tree.levels:
+            log_p = torch.log_softmax(walk.step(parents, symbols).double() / temperature, dim=-1)
+            total = total[level.parent] + log_p[level.parent, level.symbol]  # (prefixes one longer,)
+            leaves.append(total[level.is_leaf])
+            parents, symbols = level.parent[level.goes_on], level.symbol[level.goes_on]
+            total = total[level.goes_on]
+        return tree.scatter(torch.cat(leaves) if leaves else total[:0])
+
+
+class Walk:
+    """Keys and values of the prefixes at one depth of the tree, advanced one symbol at a time."""
+
+    def __init__(self, net: Transformer) -> None:
+        self.net = net
+        self.depth = 0
+        self.cache: list[tuple[Tensor, Tensor]] = []  # per block (prefixes, H, depth, D / H)
+
+    def step(self, parents: Tensor, symbols: Tensor) -> Tensor:
+        """Logits (P, V) after P prefixes, the i-th being prefix parents[i] of the last step plus symbols[i].
+
+        The first call has one prefix, the empty one; its arguments are not looked at.
+        """
+        net = self.net
+        if self.depth == 0:
+            symbols = symbols.new_full((1,), net.vocab_size)
+        logits, caches = [], []
+        for rows in torch.split(torch.arange(len(symbols), device=symbols.device), CHUNK):
+            out, cache = self.chunk(parents[rows], symbols[rows])
+            logits.append(out)
+            caches.append(cache)
+        self.cache = [
+            (torch.cat([c[i][0] for c in caches]), torch.cat([c[i][1] for c in caches]))
+            if len(caches) > 1
+            else caches[0][i]
+            for i in range(len(net.blocks))
+        ]
+        self.depth += 1
+        net.meter(len(symbols))
+        return torch.cat(logits)
+
+    def chunk(self, parents: Tensor, symbols: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        net = self.net
+        h = (net.symbols(symbols) + net.positions[self.depth])[:, None]  # (P, 1, D)
+        cache = []
+        for i, block in enumerate(net.blocks):
+            assert isinstance(block, Block)
+            q, k, v = block.heads_of(h)  # (P, H, 1, D / H)
+            if self.depth:
+                k = torch.cat([self.cache[i][0][parents], k], dim=2)
+                v = torch.cat([self.cache[i][1][parents], v], dim=2)
+            cache.append((k, v))
+            weights = torch.softmax(q @ k.transpose(2, 3) / math.sqrt(q.shape[-1]), dim=-1)
+            h = block.finish(h, weights @ v)
+        out: Tensor = net.head(net.norm(h[:, 0]))
+        return out, cache

@@ -1,0 +1,258 @@
+"""The only way to the verifier: a hard budget, a ledger, and a protocol that says what a method may see."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from suite import compute
+from suite.errors import BudgetExhausted, UserError, VerifierError
+from suite.ledger import Ledger
+from suite.policy import Generator, Policy, made_of_engine_parts
+
+Protocol = Literal["failures-only", "all-rewards"]
+Duplicates = Literal["charge", "cache", "reject"]
+PROTOCOLS: tuple[str, ...] = get_args(Protocol)
+DUPLICATES: tuple[str, ...] = get_args(Duplicates)
+
+
+class Feedback(NamedTuple):
+    """What `evaluate` returns under `all-rewards`."""
+
+    x: Tensor
+    """The samples, int64 (B, T)."""
+    reward: Tensor
+    """Their rewards, bool (B,)."""
+
+
+class Verifier:
+    """A task's verifier with a counter and a check of its answers.
+
+    Args:
+        verify: int64 (B, T) -> one 0 or 1 per sample.
+    """
+
+    def __init__(self, verify: Callable[[Tensor], Tensor]) -> None:
+        self._verify = verify
+        self.calls = 0
+        """Samples put to the verifier outside held-out measurement, by whomever."""
+        self.heldout_calls = 0
+        """Samples put to the verifier by held-out measurement."""
+        self._measuring = False
+
+    @contextlib.contextmanager
+    def heldout(self) -> Iterator[None]:
+        """Count the calls of the block as held-out measurement."""
+        self._measuring = True
+        try:
+            with compute.phase("heldout"):
+                yield
+        finally:
+            self._measuring = False
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Rewards, bool (B,).
+
+        Raises:
+            VerifierError: the verifier raised, or its answer is not one 0 or 1 per sample.
+        """
+        if self._measuring:
+            self.heldout_calls += len(x)
+        else:
+            self.calls += len(x)
+        try:
+            with compute.phase("verifying"):
+                answer = self._verify(x)
+        except Exception as error:
+            raise VerifierError(f"the verifier raised {type(error).__name__}: {error}") from error
+        if not isinstance(answer, Tensor) or answer.shape != (len(x),):
+            shape = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+            raise VerifierError(f"the verifier must answer with a tensor of shape ({len(x)},), got {shape}")
+        if not ((answer == 0) | (answer == 1)).all():
+            raise VerifierError(
+                f"the verifier must answer 0 or 1, got {answer[(answer != 0) & (answer != 1)][0].item()}"
+            )
+        return answer.bool()
+
+
+class Oracle:
+    """A budget of reward evaluations.
+
+    The whole batch is charged, on disk, before it is evaluated. A batch that does not fit is neither charged nor
+    evaluated. Nothing resets the count. It guards against mistakes, not against malice: Python hides nothing.
+
+    Args:
+        verifier: the counted verifier.
+        ledger: where charges and answers go; batches already in it are replayed, not paid again.
+        budget: most evaluations that may be charged, NRE.
+        prior: the task's prior; tells which policies the oracle may draw from.
+        generator: the oracle's own randomness, unknown to the method.
+        protocol: `failures-only`: the oracle draws, the method sees failures; `all-rewards`: the method draws and
+            sees every reward.
+        duplicates: samples met before in the run are charged again (`charge`), answered free from the ledger
+            (`cache`), or refused (`reject`: `collect` draws others in their place, `evaluate` raises ValueError).
+    """
+
+    def __init__(
+        self,
+        verifier: Callable[[Tensor], Tensor],
+        ledger: Ledger,
+        *,
+        budget: int,
+        prior: Generator,
+        generator: torch.Generator,
+        protocol: str = "failures-only",
+        duplicates: str = "charge",
+    ) -> None:
+        if budget < 1:
+            raise UserError(f"--budget must be at least 1 reward evaluation, got {budget}")
+        self._budget = budget
+        self._protocol = protocol
+        self._duplicates = duplicates
+        self._verify = verifier
+        self._ledger = ledger
+        self._prior_type = type(prior)
+        self._generator = generator
+        self._lock = threading.Lock()
+        self._batch = 0
+        self._spent = 0
+        self._known: dict[bytes, bool] = {}
+
+    @property
+    def budget(self) -> int:
+        """Most reward evaluations that may be charged."""
+        return self._budget
+
+    @property
+    def protocol(self) -> str:
+        return self._protocol
+
+    @property
+    def duplicates(self) -> str:
+        return self._duplicates
+
+    @property
+    def nre(self) -> int:
+        """Reward evaluations charged."""
+        return self._spent
+
+    @property
+    def remaining(self) -> int:
+        """Reward evaluations left."""
+        return self.budget - self._spent
+
+    def collect(self, policy: Policy, n: int) -> Tensor:
+        """Draw n samples from the policy, evaluate them, return the failures in random order, int64 (≤ n, T).
+
+        The samples are drawn here, with randomness that the method does not have, so that a method never holds
+        the batch whose failures it gets back (`failures-only`).
+
+        Raises:
+            BudgetExhausted: the batch does not fit; nothing was charged.
+            TypeError: the policy is not made of the engine's parts, so its `sample` could write successes down.
+        """
+        if self.protocol != "failures-only":
+            raise UserError(
+                "oracle.collect belongs to --protocol failures-only; under all-rewards call oracle.evaluate"
+            )
+        if not made_of_engine_parts(policy, self._prior_type):
+            raise TypeError(
+                f"failures-only: the oracle draws only from the prior's class ({self._prior_type.__name__}) and from "
+                f"Tempered or Filtered ones, got {type(policy).__name__}; use --protocol all-rewards for your own"
+            )
+        with self._lock:
+            self._fits(n if self.duplicates == "charge" else 1)
+            x = policy.sample(n, self._generator) if self.duplicates != "reject" else self._draw_new(policy, n)
+            failures = x[~self._answer(x)]
+            order = torch.randperm(len(failures), generator=self._generator, device=self._generator.device)
+            return failures[order]
+
+    def evaluate(self, x: Tensor) -> Feedback:
+        """Evaluate samples of the method's own, int64 (B, T) (`all-rewards`).
+
+        Raises:
+            BudgetExhausted: the batch does not fit; nothing was charged.
+        """
+        if self.protocol != "all-rewards":
+            raise UserError(
+                "oracle.evaluate belongs to --protocol all-rewards; under failures-only call oracle.collect"
+            )
+        with self._lock:
+            if self.duplicates == "reject" and not self._is_new(x).all():
+                raise ValueError(
+                    "duplicates=reject: the batch holds samples that were evaluated before or stand in it twice"
+                )
+            return Feedback(x.clone(), self._answer(x))
+
+    def _fits(self, n: int) -> None:
+        if n < 1:
+            raise ValueError(f"a batch needs at least one sample, got {n}")
+        if n > self.remaining:
+            raise BudgetExhausted(
+                f"a batch of {n} does not fit into the {self.remaining} of {self.budget} evaluations left"
+            )
+
+    def _answer(self, x: Tensor) -> Tensor:
+        """Charge, evaluate and note a batch, or replay it from the ledger: bool (B,)."""
+        if x.dtype != torch.int64 or x.ndim != 2:
+            raise ValueError(f"samples must be int64 (B, T), got {x.dtype} {tuple(x.shape)}")
+        x = x.clone()  # what is charged is what is evaluated, whatever the caller does to its tensor
+        priced = torch.ones(len(x), dtype=torch.bool) if self.duplicates == "charge" else self._is_new(x)
+        k, price = self._batch, int(priced.sum())
+        if not len(x) or price > self.remaining:
+            self._fits(price if len(x) else 0)
+        earlier = self._ledger.replayed(k, x)
+        if earlier is None:
+            self._ledger.charge(k, x, priced)
+        self._spent += price
+        self._batch += 1
+        if earlier is not None and earlier.rewards is not None:
+            rewards = earlier.rewards.to(x.device)
+        else:
+            rewards = self._evaluate(x, priced.to(x.device))
+            self._ledger.answer(k, rewards)
+        if self.duplicates != "charge":
+            self._known |= {_key(row): bool(r) for row, r in zip(x, rewards.tolist(), strict=True)}
+        return rewards
+
+    def _evaluate(self, x: Tensor, priced: Tensor) -> Tensor:
+        rewards = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        if priced.any():
+            rewards[priced] = self._verify(x[priced])
+        fresh = {_key(x[i]): bool(rewards[i]) for i in priced.nonzero().flatten().tolist()} if not priced.all() else {}
+        for i in (~priced).nonzero().flatten().tolist():
+            key = _key(x[i])
+            rewards[i] = self._known[key] if key in self._known else fresh[key]
+        return rewards
+
+    def _is_new(self, x: Tensor) -> Tensor:
+        """True (B,) at the first occurrence of samples that the run has not met."""
+        met = set(self._known)
+        new = torch.zeros(len(x), dtype=torch.bool)
+        for i, row in enumerate(x):
+            key = _key(row)
+            new[i] = key not in met
+            met.add(key)
+        return new
+
+    def _draw_new(self, policy: Policy, n: int) -> Tensor:
+        """n samples, each different and new to the run; gives up after 100 n draws."""
+        found = policy.sample(n, self._generator)
+        found = found[self._is_new(found)]
+        for _ in range(100):
+            if len(found) >= n:
+                break
+            found = torch.cat([found, policy.sample(n, self._generator)])
+            found = found[self._is_new(found)]
+        if len(found) < n:
+            raise RuntimeError(f"duplicates=reject: only {len(found)} new samples in {100 * n} draws, wanted {n}")
+        return found[:n]
+
+
+def _key(row: Tensor) -> bytes:
+    return row.cpu().numpy().tobytes()

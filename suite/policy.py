@@ -1,0 +1,160 @@
+"""What a baseline yields: anything that can be sampled and scored, and the ways to build one from another."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A distribution over samples of T symbols."""
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw n samples, int64 (n, T)."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x) in nats, float (B,), of samples int64 (B, T)."""
+
+
+@runtime_checkable
+class Generator(Policy, Protocol):
+    """A policy that can be fitted and copied: what a task hands over and a baseline improves."""
+
+    vocab_size: int
+    length: int
+
+    def fit(
+        self,
+        x: Tensor,
+        *,
+        generator: torch.Generator,
+        epochs: int = 1,
+        lr: float = 1e-3,
+        batch_size: int = 128,
+        weights: Tensor | None = None,
+    ) -> float:
+        """Raise the (weighted) log-likelihood of x; the mean loss of the last epoch, nats per sample."""
+
+    def clone(self) -> Self:
+        """An independent copy."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The weights by name."""
+
+    def load_state_dict(self, state: Any) -> Any:
+        """Take over weights."""
+
+    def tempered(self, temperature: float) -> Policy:
+        """The same generator with every conditional probability raised to 1 / temperature."""
+
+    def uniform(self) -> Policy:
+        """The uniform distribution over the samples that the generator's space declares well formed."""
+
+
+class Round(NamedTuple):
+    """One step of a baseline: the policy after it and the method's own numbers."""
+
+    policy: Policy
+    metrics: dict[str, float]
+
+
+class Tempered:
+    """A generator sampled at a temperature, symbol by symbol; infinite is uniform over symbols."""
+
+    def __init__(self, net: Any, temperature: float) -> None:
+        if not temperature > 0:
+            raise ValueError(f"temperature must be positive, got {temperature}")
+        self.net = net
+        self.temperature = temperature
+
+    @property
+    def parts(self) -> tuple[Policy, ...]:
+        return (self.net,)
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        x: Tensor = self.net.sample(n, generator, self.temperature)
+        return x
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        log_p: Tensor = self.net.log_prob(x, self.temperature)
+        return log_p
+
+    def log_prob_tree(self, tree: Any) -> Tensor:
+        log_p: Tensor = self.net.log_prob_tree(tree, self.temperature)
+        return log_p
+
+
+class Acceptance(NamedTuple):
+    """How many of `n` draws from the prior passed all filters; the estimate of the normaliser."""
+
+    hits: int
+    n: int
+
+
+class Filtered:
+    """Algorithm 1's posterior (arXiv 2510.09596): the prior outside the union of rejection regions.
+
+    p(x) = prior(x) · 1[log prior(x) − log φ_k(x) ≥ log τ_k for all k] / P(accept), where P(accept) is estimated
+    from the acceptance handed over; the estimate enters `log_prob` and whatever is computed from it.
+    """
+
+    MAX_DRAWS = 2000
+    """Draws from the prior per sample asked for before rejection sampling gives up."""
+
+    def __init__(self, prior: Policy, filters: list[tuple[Policy, float]], acceptance: Acceptance) -> None:
+        self.prior = prior
+        self.filters = filters
+        self.acceptance = acceptance
+
+    @property
+    def parts(self) -> tuple[Policy, ...]:
+        return (self.prior, *(model for model, _ in self.filters))
+
+    def accepts(self, x: Tensor) -> Tensor:
+        """True (B,) where x lies outside every rejection region."""
+        log_prior = self.prior.log_prob(x)
+        keep = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        for model, log_tau in self.filters:
+            keep &= log_prior - model.log_prob(x) >= log_tau
+        return keep
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """Rejection sampling, int64 (n, T).
+
+        Raises:
+            RuntimeError: fewer than n accepted after 2,000 n draws.
+        """
+        kept: list[Tensor] = []
+        found = drawn = 0
+        while found < n:
+            if drawn >= self.MAX_DRAWS * n:
+                raise RuntimeError(
+                    f"rejection sampling accepted {found} of {drawn} draws, wanted {n}; "
+                    "a smaller filter_factor or fewer rounds keep the acceptance up"
+                )
+            x = self.prior.sample(max(n, 256), generator)
+            drawn += len(x)
+            kept.append(x[self.accepts(x)])
+            found += len(kept[-1])
+        return torch.cat(kept)[:n]
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        log_normaliser = torch.tensor(self.acceptance.hits / self.acceptance.n, dtype=torch.float64).log()
+        log_p = self.prior.log_prob(x) - log_normaliser
+        return torch.where(self.accepts(x), log_p, -torch.inf)
+
+
+def made_of_engine_parts(policy: Policy, prior_type: type) -> bool:
+    """Whether a policy consists of the prior's own class and this module's combinators only.
+
+    The oracle draws from such policies alone under `failures-only`: a method's own `sample` could write down what
+    it was asked for, and batch minus failures would be the successes.
+    """
+    if type(policy) not in (prior_type, Tempered, Filtered):
+        return False
+    if any(callable(getattr(type(policy), name, None)) for name in vars(policy)):
+        return False  # a method of the class, replaced on this one object
+    return type(policy) is prior_type or all(made_of_engine_parts(part, prior_type) for part in policy.parts)  # type: ignore[attr-defined]

@@ -1,0 +1,134 @@
+"""What a person sees while cells run: bars and a live table in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from suite.grid import CellDone
+from suite.records import Record
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from suite.runner import Progress
+
+
+@contextlib.contextmanager
+def of_run(budget: int, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """What `suite.run` is to tell its progress: a bar on a terminal's stderr, else None."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("NRE, success {task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        row = bar.add_task("starting", total=budget, rate="–")
+
+        def show(state: Progress) -> None:
+            name = f"{state.baseline}, seed {state.seed}"
+            bar.update(row, completed=state.nre, description=name, rate=number(state.success_rate))
+
+        yield show
+
+
+@contextlib.contextmanager
+def of_grid(quiet: bool) -> Iterator[Callable[[CellDone], None] | None]:
+    """What `suite.bench` is to tell its progress: a line on stdout per cell, under it a live table in a terminal."""
+    if quiet:
+        yield None
+        return
+    records: list[Record] = []
+    if not sys.stderr.isatty():
+        yield lambda cell: _announce(cell, records)
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(stderr=True)
+    with Live(console=console, auto_refresh=False, redirect_stdout=sys.stdout.isatty()) as live:
+
+        def show(cell: CellDone) -> None:
+            _announce(cell, records)
+            live.update(table(records, cell.total), refresh=True)
+
+        yield show
+
+
+def _announce(cell: CellDone, records: list[Record]) -> None:
+    """Keep the cell's record; print a line if it was run now, and one count of those that were there before."""
+    records.append(cell.record)
+    if cell.fresh:
+        print(f"[{cell.done}/{cell.total}] {line(cell.record)}", flush=True)
+    elif cell.done == cell.total:
+        print(f"[{cell.done}/{cell.total}] all there, nothing to run", flush=True)
+
+
+def table(records: list[Record], total: int) -> Table:
+    """The grid so far: seeds done, geometric mean success rate and improvement of each method on each task."""
+    from rich.table import Table
+
+    grid = Table(title=f"{len(records)} of {total} cells", title_justify="left", box=None, pad_edge=False)
+    for name in ("task", "method"):
+        grid.add_column(name)
+    for name in ("seeds", "success", "over base", "failed"):
+        grid.add_column(name, justify="right")
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.task, record.baseline), []).append(record)
+    for (task, baseline), cells in sorted(groups.items()):
+        finished = [record for record in cells if record.status == "finished"]
+        rates = [record.final["success_rate"] for record in finished if record.final]
+        gains = [g for record in finished if (g := record.result["improvement_final"]) is not None]
+        failed = len(cells) - len(finished)
+        grid.add_row(
+            task,
+            baseline,
+            str(len(finished)),
+            number(geometric_mean(rates)),
+            factor(geometric_mean(gains)),
+            str(failed or ""),
+        )
+    return grid
+
+
+def geometric_mean(values: list[float]) -> float | None:
+    """0 if one of them is 0, None if there are none."""
+    if not values:
+        return None
+    return math.exp(math.fsum(map(math.log, values)) / len(values)) if min(values) > 0 else 0.0
+
+
+def line(record: Record) -> str:
+    """One cell in one line."""
+    name = f"{record.task} {record.baseline} seed {record.seed}"
+    if record.status != "finished":
+        error = record.result["error"]
+        where = f" at {error['where']}" if error["where"] else ""
+        return f"{name}: FAILED, {error['type']}: {error['message']}{where}"
+    rate = number(record.final["success_rate"]) if record.final else "not measured"
+    gain = record.result["improvement_final"]
+    over = f" ({factor(gain)} base)" if gain is not None else ""
+    return f"{name}: success {rate}{over}, {record.result['nre']} NRE, {record.meta['seconds']['total']:.0f} s"
+
+
+def number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+def factor(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}×"

@@ -1,0 +1,140 @@
+"""Records: one content-addressed folder per cell, and the reading of many."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from suite.errors import UserError
+
+SCHEMA = 1
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys and no spare blanks; NaN and infinity are errors."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def cell_of(identity: dict[str, Any]) -> str:
+    """The name of the cell that an identity describes: 20 hexadecimal digits."""
+    return hashlib.sha256(canonical(identity).encode()).hexdigest()[:20]
+
+
+def results_folder(results: Path | str | None) -> Path:
+    """`results`, else $SUITE_RESULTS, else ./results."""
+    return Path(results or os.environ.get("SUITE_RESULTS") or "results")
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One finished or failed cell; `result` is the same for equal cells on one platform, `meta` is not."""
+
+    cell: str
+    identity: dict[str, Any]
+    result: dict[str, Any]
+    meta: dict[str, Any]
+    folder: Path
+
+    @property
+    def task(self) -> str:
+        return str(self.identity["task"]["id"])
+
+    @property
+    def baseline(self) -> str:
+        return str(self.identity["baseline"]["id"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.identity["seed"])
+
+    @property
+    def status(self) -> str:
+        return str(self.result["status"])
+
+    @property
+    def final(self) -> dict[str, Any] | None:
+        final: dict[str, Any] | None = self.result["final"]
+        return final
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        best: dict[str, Any] | None = self.result["best"]
+        return best
+
+    def to_dict(self) -> dict[str, Any]:
+        """What record.json holds."""
+        return {
+            "schema": SCHEMA,
+            "cell": self.cell,
+            "identity": self.identity,
+            "result": self.result,
+            "meta": self.meta,
+        }
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace `path` by `text`, whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write(record: Record) -> None:
+    write_atomically(record.folder / "record.json", json.dumps(record.to_dict(), indent=1, allow_nan=False) + "\n")
+
+
+def read(path: Path) -> Record:
+    """The record in the file `path`.
+
+    Raises:
+        UserError: broken JSON, a newer schema, or content whose cell is not its identity's.
+    """
+    try:
+        content = json.loads(path.read_text())
+        schema = content["schema"]
+        if schema > SCHEMA:
+            raise UserError(f"{path}: record schema {schema}, this version reads up to {SCHEMA}; update the suite")
+        record = Record(content["cell"], content["identity"], content["result"], content["meta"], path.parent)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: not a record ({type(error).__name__}: {error}); delete it and run again") from error
+    if cell_of(record.identity) != record.cell:
+        raise UserError(f"{path}: its identity does not hash to its cell {record.cell}; delete it and run again")
+    return record
+
+
+def scan(results: Path | str | None) -> tuple[list[Record], list[str]]:
+    """All records below a results folder, by cell, and one line for every file that is none."""
+    records, broken = [], []
+    for path in sorted(results_folder(results).glob("cells/*/record.json")):
+        try:
+            records.append(read(path))
+        except UserError as error:
+            broken.append(str(error))
+    return records, broken
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """sha256 of the files that a verification speaks of."""
+    names = ["record.json", "ledger.sqlite", *sorted(p.name for p in folder.glob("policy-*.safetensors"))]
+    return {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names if (folder / n).exists()}
+
+
+def verified(record: Record) -> bool | None:
+    """What `suite verify` found; None where it was not run, or a file changed since."""
+    path = record.folder / "verify.json"
+    try:
+        verdict = json.loads(path.read_text())
+        if verdict["hashes"] != file_hashes(record.folder):
+            return None
+        return bool(verdict["verified"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

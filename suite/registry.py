@@ -1,0 +1,241 @@
+"""Ids of tasks and baselines, and what stands behind them; nothing is imported until it is asked for.
+
+A reference is an id of the literal tables `tasks.TASKS` and `baselines.BASELINES`, a name under the entry
+point groups `suite.tasks` and `suite.baselines`, `module:Name`, or `path/to/file.py:Name`.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+import typing
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, NamedTuple
+
+from suite.config import nearest, specs
+from suite.errors import UserError
+
+Kind = Literal["task", "baseline"]
+_TABLES = {"task": ("tasks", "TASKS"), "baseline": ("baselines", "BASELINES")}
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+class Entry(NamedTuple):
+    """A task class or a baseline's `run`, with the class of its configuration and its source file."""
+
+    id: str
+    kind: Kind
+    target: Callable[..., Any]
+    config_class: type[Any]
+    source: Path
+
+
+def ids(kind: Kind) -> list[str]:
+    """The ids of the table, then those of entry points; UserError where two of them are the same."""
+    return list(_table(kind))
+
+
+def controls() -> frozenset[str]:
+    """The ids of the baselines that use no answer of the oracle."""
+    check_layout()
+    return frozenset(importlib.import_module("baselines").CONTROLS)
+
+
+def load(kind: Kind, ref: str) -> Entry:
+    """The task or baseline that `ref` names.
+
+    Raises:
+        UserError: an unknown id (with the nearest one), a file or a name that does not exist, a module that
+            cannot be imported (with file and line), or an object without a frozen configuration dataclass.
+    """
+    table = _table(kind)
+    place = table.get(ref, ref)
+    if ":" not in place:
+        raise UserError(f"unknown {kind} {ref!r}{nearest(ref, table)} (or path/to/file.py:Name, module:Name)")
+    where, _, name = place.rpartition(":")
+    is_file = where.endswith(".py")
+    module = _import_file(Path(where)) if is_file else _import_module(where, ref)
+    target = getattr(module, name, None)
+    if not callable(target):
+        own = vars(module).items()
+        names = [key for key, item in own if getattr(item, "__module__", "") == module.__name__]
+        raise UserError(f"{kind} {ref!r}: {where} has no {name!r}{nearest(name, names)}")
+    entry_id = f"{Path(where).name}:{name}" if is_file else ref
+    config_class = _config_class(kind, target, ref)
+    specs(config_class)
+    entry = Entry(entry_id, kind, target, config_class, Path(typing.cast(str, module.__file__)))
+    source_sha256(entry)
+    return entry
+
+
+def title(kind: Kind, ref: str) -> str:
+    """The first line of a registered task's class docstring, or of a baseline's file; nothing is imported."""
+    module, _, name = _table(kind)[ref].rpartition(":")
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return ""
+    tree = ast.parse(Path(spec.origin).read_bytes())
+    own = [node for node in tree.body if kind == "task" and isinstance(node, ast.ClassDef) and node.name == name]
+    text = ast.get_docstring(own[0]) if own else None
+    return (text or ast.get_docstring(tree) or "").partition("\n")[0]
+
+
+@functools.cache
+def source_sha256(entry: Entry) -> str:
+    """One hash over the source file and all modules of its own package that it imports, directly or not.
+
+    So an edit of a shared helper changes it, while an edit of another task or baseline does not. A file
+    outside of any package counts alone. Taken when the entry is loaded and then kept: an edit made later is
+    not what this process runs.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(_sources(entry.source.resolve())):
+        digest.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def check_layout(root: Path = _ROOT) -> None:
+    """UserError where another package named suite, tasks, baselines or reports wins on the import path."""
+    for name in ("suite", "tasks", "baselines", "reports"):
+        spec = importlib.util.find_spec(name)
+        if spec is None:
+            raise UserError(f"the package {name!r} is not installed beside {root / 'suite'}; run `make install`")
+        places = spec.submodule_search_locations
+        place = Path(next(iter(places)) if places else str(spec.origin)).resolve()
+        if place != root / name:
+            raise UserError(f"import {name} finds {place}, not {root / name}: rename it, or start Python elsewhere")
+
+
+@functools.cache
+def _table(kind: Kind) -> dict[str, str]:
+    """id -> "module:Name" for all that is registered."""
+    check_layout()
+    package, name = _TABLES[kind]
+    table: dict[str, str] = dict(getattr(importlib.import_module(package), name))
+    for point in entry_points(group=f"suite.{package}"):
+        if point.name in table:
+            raise UserError(
+                f"{kind} id {point.name!r} is registered twice: {table[point.name]} and {point.value}; "
+                "rename one, or uninstall its package"
+            )
+        table[point.name] = point.value
+    return table
+
+
+def _import_file(path: Path) -> ModuleType:
+    """The module of a plug-in file, under a name of its own; a new one where the file was edited."""
+    if not path.is_file():
+        raise UserError(f"no file {path}")
+    path = path.resolve()
+    source = path.read_bytes()
+    name = f"suite_plugin_{path.stem}_{hashlib.sha256(bytes(path) + source).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    sys.modules[name] = module  # dataclasses look their module up while it is being executed
+    try:
+        exec(compile(source, path, "exec"), vars(module))
+    except Exception as error:
+        del sys.modules[name]
+        raise UserError(_import_failure(path, error)) from error
+    return module
+
+
+def _import_module(name: str, ref: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            raise UserError(
+                f"{ref!r}: no module {name!r} is installed; for a file type path/to/file.py:Name"
+            ) from error
+        raise UserError(_import_failure(_origin(name), error)) from error
+    except Exception as error:
+        raise UserError(_import_failure(_origin(name), error)) from error
+
+
+def _origin(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    return Path(str(spec.origin if spec else name))
+
+
+def _import_failure(path: Path, error: Exception) -> str:
+    """`file:line: Error: message`: of the syntax error, else of the last line of `path` that was running."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: syntax error: {error.msg}"
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path]
+    return f"{path}:{lines[-1] if lines else 1}: {type(error).__name__}: {error}"
+
+
+def _config_class(kind: Kind, target: Callable[..., Any], ref: str) -> type[Any]:
+    """The type of a task's attribute `config`, or of the first parameter of a baseline."""
+    try:
+        hints = typing.get_type_hints(target)
+    except (NameError, TypeError) as error:
+        raise UserError(f"{kind} {ref!r}: cannot resolve its type annotations: {error}") from error
+    if kind == "task":
+        name, wanted = "config", "a class with an annotation `config: MyTaskConfig`"
+        known = inspect.isclass(target)
+    else:
+        name = next(iter(inspect.signature(target).parameters), "config")
+        wanted = "a function whose first parameter is annotated, `config: MyConfig`"
+        known = inspect.isfunction(target)
+    if not known or not inspect.isclass(hints.get(name)):
+        raise UserError(f"{kind} {ref!r} must be {wanted} (a frozen dataclass)")
+    return typing.cast(type[Any], hints[name])
+
+
+def _sources(path: Path) -> set[Path]:
+    """The file and, transitively, every file of its top-level package that its import statements name."""
+    top = path.parent
+    while (top / "__init__.py").exists():
+        top = top.parent
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        current = waiting.pop()
+        if current not in found:
+            found.add(current)
+            waiting.extend(_imported_files(current, top) if top != path.parent else ())
+    return found
+
+
+def _imported_files(path: Path, top: Path) -> Iterable[Path]:
+    """Files below the folder `top`, in the same top-level package as `path`, that `path` imports."""
+    parts = path.relative_to(top).with_suffix("").parts
+    package = parts[:-1]
+    for node in ast.walk(ast.parse(path.read_bytes(), filename=str(path))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = list(package[: len(package) - node.level + 1]) if node.level else []
+            base += node.module.split(".") if node.module else []
+            names = [".".join([*base, alias.name]) for alias in node.names]
+        for name in names:
+            if name.split(".")[0] == package[0]:
+                file = _file(top.joinpath(*name.split(".")))
+                if file is not None:
+                    yield file
+
+
+def _file(module: Path) -> Path | None:
+    """The file of a module given as a path without suffix; of its parent where it is a name inside that."""
+    for candidate in (module.with_name(module.name + ".py"), module / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    parent = module.parent
+    for candidate in (parent.with_name(parent.name + ".py"), parent / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None

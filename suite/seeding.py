@@ -1,0 +1,30 @@
+"""Random streams by purpose, so that one more draw somewhere moves nothing elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+
+def derive(*path: object) -> int:
+    """A 63-bit seed from a path of names and numbers; paths that differ give unrelated seeds.
+
+    The derivation cannot be inverted: whoever holds the seed of one purpose cannot compute another's.
+    """
+    text = "\x1f".join(str(part) for part in path)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+class Streams:
+    """`streams("failure_model")` is the one generator of that purpose, kept from call to call."""
+
+    def __init__(self, seed: int, device: str = "cpu") -> None:
+        self._seed = seed
+        self._device = device
+        self._streams: dict[str, torch.Generator] = {}
+
+    def __call__(self, purpose: str) -> torch.Generator:
+        if purpose not in self._streams:
+            self._streams[purpose] = torch.Generator(self._device).manual_seed(derive(self._seed, purpose))
+        return self._streams[purpose]

@@ -1,0 +1,69 @@
+"""What a task is, and the optional parts that the engine looks for."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from suite.policy import Generator, Policy
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A pre-trained generator and a costly yes/no verifier; `Task(config)`.
+
+    A task may also have any of:
+
+    - `verify_heldout(x) -> bool (B,)`: the same answers, cheaper (a table), for held-out measurement;
+    - `valid(x) -> bool (B,)`: which samples are well formed;
+    - `success_log_probs(policy) -> float64 (S,) | None`: log p of every success, where they can be enumerated;
+    - `assets: dict[str, str]`: sha256 of the files it needs, by name;
+    - `references() -> dict[str, Policy]`: a hand-written rule, an optimal posterior;
+    - `pretrain(folder, say)`: a static method that makes the assets.
+    """
+
+    config: Any
+
+    def prior(self) -> Generator:
+        """A fresh copy of the pre-trained generator."""
+
+    def verify(self, x: Tensor) -> Tensor:
+        """Rewards, bool (B,), of samples int64 (B, T)."""
+
+    def show(self, x: Tensor) -> list[str] | Tensor:
+        """Samples as text, or as images float (B, H, W) in [0, 1]."""
+
+    def exact(self, policy: Policy) -> float | None:
+        """Success rate by enumeration; None where there is none."""
+
+
+def verify_heldout(task: Task, x: Tensor) -> Tensor:
+    """Rewards for held-out measurement, bool (B,)."""
+    verify = getattr(task, "verify_heldout", task.verify)
+    rewards: Tensor = verify(x)
+    return rewards.bool()
+
+
+def valid(task: Task, x: Tensor) -> Tensor | None:
+    """Which samples are well formed, bool (B,); None where the task does not say."""
+    check = getattr(task, "valid", None)
+    return None if check is None else check(x)
+
+
+def success_log_probs(task: Task, policy: Policy) -> Tensor | None:
+    """log p of every success, float64 (S,); None where the success set is not enumerated."""
+    enumerate_ = getattr(task, "success_log_probs", None)
+    return None if enumerate_ is None else enumerate_(policy)
+
+
+def assets(task: Task) -> dict[str, str]:
+    """sha256 of the task's files by name."""
+    return dict(getattr(task, "assets", {}))
+
+
+@torch.no_grad()
+def is_exact(task: Task) -> bool:
+    """Whether success rates of this task are enumerated."""
+    return task.exact(task.prior()) is not None

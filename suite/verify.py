@@ -1,0 +1,183 @@
+"""Whether records say what their ledgers and saved policies say.
+
+`suite verify` re-evaluates the ledger's samples, recounts evaluations and the first success, and recomputes final and
+best success rates from the saved policies. It shows consistency, not honest training; `--rerun N` repeats N cells from
+their seeds and compares their results byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from suite import config as configs
+from suite import estimators, ledger, records, registry, runner, weights
+from suite.errors import UserError
+from suite.ledger import Ledger
+from suite.records import Record
+from suite.task import Task
+
+RTOL = 1e-6
+"""Relative difference that two processors' rounding may leave between exact success rates."""
+
+
+class Check(NamedTuple):
+    """One thing held against another."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Verdict(NamedTuple):
+    """What was found of one cell."""
+
+    cell: str
+    task: str
+    baseline: str
+    seed: int
+    verified: bool | None
+    """None where nothing can be checked: a failed run, or a source that changed since."""
+    checks: list[Check]
+
+
+def verify(
+    results: Path | str | None = None, *, rerun: int = 0, say: Callable[[str], None] | None = None
+) -> list[Verdict]:
+    """Verify every finished record of a results folder and write its verify.json.
+
+    Args:
+        results: folder of records.
+        rerun: how many cells are also run again from their seeds, spread over the folder.
+        say: called with one line per cell.
+
+    Raises:
+        UserError: there is no record.
+    """
+    found, broken = records.scan(results)
+    if not found and not broken:
+        raise UserError(f"no records in {records.results_folder(results)}; make some with `suite bench`")
+    again = set(torch.linspace(0, len(found) - 1, min(rerun, len(found))).round().int().tolist()) if rerun else set()
+    verdicts = []
+    for i, record in enumerate(found):
+        verdict = verify_one(record, rerun=i in again)
+        verdicts.append(verdict)
+        if say is not None:
+            failed = [f"{c.name}: {c.detail}" for c in verdict.checks if not c.ok]
+            word = {True: "verified", False: "NOT VERIFIED", None: "not checked"}[verdict.verified]
+            say(f"{record.task} {record.baseline} seed {record.seed}: {word}" + "".join(f"; {line}" for line in failed))
+    for line in broken:
+        verdicts.append(Verdict("", "", "", 0, False, [Check("record", False, line)]))
+        if say is not None:
+            say(line)
+    return verdicts
+
+
+def verify_one(record: Record, *, rerun: bool = False) -> Verdict:
+    """Check one record; writes verify.json beside it."""
+    checks: list[Check] = []
+    if record.status == "finished":
+        entry = registry.load("task", record.task)
+        task: Task = entry.target(configs.build(entry.config_class, record.identity["task"]["config"]))
+        checks += [*check_ledger(record, task), *check_policies(record, task)]
+        if rerun:
+            checks.append(check_rerun(record))
+    verified = all(check.ok for check in checks) if checks else None
+    if verified is not None:
+        verdict = {
+            "verified": verified,
+            "hashes": records.file_hashes(record.folder),
+            "checks": [check._asdict() for check in checks],
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        records.write_atomically(record.folder / "verify.json", json.dumps(verdict, indent=1) + "\n")
+    return Verdict(record.cell, record.task, record.baseline, record.seed, verified, checks)
+
+
+def check_ledger(record: Record, task: Task) -> list[Check]:
+    """Budget, counts, first success, and every reward asked for again."""
+    path = record.folder / "ledger.sqlite"
+    if not path.exists():
+        return [Check("ledger", False, "ledger.sqlite is missing")]
+    book = Ledger(path)
+    summary = ledger.summarise(book.batches())
+    result = record.result
+    differing = 0
+    for batch in book.batches():
+        if batch.rewards is None:
+            differing += int(batch.priced.sum())
+        else:
+            differing += int((task.verify(batch.x).bool().cpu() != batch.rewards).sum())
+    book.close()
+    budget = record.identity["budget"]
+    return [
+        Check("budget", summary.nre <= budget, f"{summary.nre} of {budget} charged"),
+        equal("nre", result["nre"], summary.nre),
+        equal("successes", result["successes"], summary.successes),
+        equal("first success", result["first_success"], summary.first_success),
+        Check("rewards", differing == 0, f"{differing} of {summary.nre} answers differ when asked again"),
+    ]
+
+
+def equal(name: str, recorded: object, found: object) -> Check:
+    return Check(name, recorded == found, f"record says {recorded}, ledger {found}")
+
+
+def check_policies(record: Record, task: Task) -> list[Check]:
+    """Final and best success rate from the saved policies."""
+    if record.identity["heldout"] == "off":
+        return []
+    prior = task.prior()
+    checks = []
+    for which in ("final", "best"):
+        path = record.folder / f"policy-{which}.safetensors"
+        if not path.exists():
+            continue
+        summary = record.result[which]
+        found = remeasure(record, task, weights.load(path, prior), which)
+        close = math.isclose(found, summary["success_rate"], rel_tol=RTOL, abs_tol=1e-15)
+        checks.append(
+            Check(f"{which} success rate", close, f"record says {summary['success_rate']:.8g}, policy {found:.8g}")
+        )
+    return checks
+
+
+def remeasure(record: Record, task: Task, policy: Any, which: str) -> float:
+    """The success rate of a saved policy, estimated as the record's was, with the same random numbers."""
+    stream = runner.heldout_stream(record.identity, record.result[which]["stream"])
+    point = estimators.measure(task, policy, task.prior(), record.identity["heldout"], stream)
+    if which == "best" and "halves" in point:
+        return float(point["halves"][2] / point["halves"][3])
+    return float(point["success_rate"])
+
+
+def check_rerun(record: Record) -> Check:
+    """Run the cell again from its seed in a folder of its own; equal results are equal byte for byte."""
+    identity: Mapping[str, Any] = record.identity
+    with tempfile.TemporaryDirectory() as folder:
+        again = runner.run(
+            record.task,
+            record.baseline,
+            seed=record.seed,
+            budget=identity["budget"],
+            results=folder,
+            config=identity["baseline"]["config"],
+            task_config=identity["task"]["config"],
+            protocol=identity["protocol"],
+            duplicates=identity["duplicates"],
+            heldout=identity["heldout"],
+            device=identity["device"],
+            threads=identity["threads"],
+            tracking="off",
+        )
+    if again.cell != record.cell:
+        return Check("rerun", False, "the sources changed since; this is another cell now")
+    same = records.canonical(again.result) == records.canonical(record.result)
+    return Check("rerun", same, "equal" if same else "the result differs")

@@ -1,0 +1,8 @@
+"""Tasks: one file per family. The table is literal; nothing is imported until it is asked for."""
+
+TASKS: dict[str, str] = {
+    "gaussian-v1": "tasks.gaussian:Gaussian",
+    "addition-v1": "tasks.addition:Addition",
+    "addition-nozeros-v1": "tasks.addition:AdditionNoZeros",
+    "addition-tune-v1": "tasks.addition:AdditionTune",
+}

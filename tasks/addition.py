@@ -1,0 +1,168 @@
+"""The attack on a toy language model: write an addition question that the target answers wrongly.
+
+Prior: a small transformer pre-trained to write questions such as `12+345=`, operands of 1 to 3 digits, no leading
+zeros. Reward 1 when the question is well formed and the target's greedy answer is wrong. Sparse because the target
+was trained on such questions until it almost never errs: base success rate 4e-4, as in the paper, exact. What fails:
+leading zeros, which the target never saw (`addition-v1`), and long carry chains (`101+399=`). In
+`addition-nozeros-v1` questions with leading zeros are invalid, and only the rest counts.
+
+All 1,232,100 questions were put to the target once; the oracle calls the real target, the table of that enumeration
+answers held-out questions and gives exact success rates.
+
+Source: arXiv 2510.09596, sections on adversarial attack; there with operands of up to about 10 digits.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from suite.assets import read_manifest
+from suite.generators import PrefixTree, Transformer
+from suite.policy import Policy
+from tasks import addition_grammar as grammar
+from tasks.addition_pretrain import ATTACKER_SHAPE, pretrain, unpack
+from tasks.addition_target import SHAPE as TARGET_SHAPE
+from tasks.addition_target import Target
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Nothing to set: target and attacker are fixed, so that numbers compare."""
+
+
+class UniformQuestions:
+    """The uniform distribution over well-formed questions; with or without leading zeros."""
+
+    def __init__(self, leading_zeros: bool) -> None:
+        index = torch.arange(grammar.OPERANDS)
+        value, digits = grammar.operand(index)
+        plain = (digits == 1) | (value >= 10 ** (digits - 1))
+        self.operands = index if leading_zeros else index[plain]
+        self.leading_zeros = leading_zeros
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        pick = torch.randint(len(self.operands), (2, n), generator=generator)
+        return grammar.write(self.operands[pick[0]] * grammar.OPERANDS + self.operands[pick[1]])
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        index, _, leading_zero = grammar.read(x)
+        inside = (index >= 0) & (~leading_zero | torch.tensor(self.leading_zeros))
+        log_p = -2 * torch.tensor(len(self.operands), dtype=torch.float64).log()
+        return torch.where(inside, log_p, -torch.inf)
+
+
+class Attacker(Transformer):
+    """The prior: a transformer over questions that knows which strings are well formed."""
+
+    def __init__(self, leading_zeros: bool) -> None:
+        super().__init__(ATTACKER_SHAPE)
+        self.leading_zeros = leading_zeros
+
+    def uniform(self) -> Policy:
+        return UniformQuestions(self.leading_zeros)
+
+
+class Addition:
+    """`addition-v1`: leading zeros are allowed."""
+
+    config: Config
+    pair: ClassVar[str] = "addition-v1"
+    leading_zeros: ClassVar[bool] = True
+    estimator: ClassVar[str] = "exact"
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.folder = ASSETS / self.pair
+        self.manifest = read_manifest(self.folder)
+        self.assets: dict[str, str] = self.manifest["files"]
+
+    def prior(self) -> Attacker:
+        net = Attacker(self.leading_zeros)
+        net.load_state_dict(load_file(self.folder / "attacker.safetensors"))
+        return net
+
+    @functools.cached_property
+    def target(self) -> Target:
+        net = Transformer(TARGET_SHAPE)
+        net.load_state_dict(load_file(self.folder / "target.safetensors"))
+        return Target(net)
+
+    @functools.cached_property
+    def table(self) -> Tensor:
+        """True at the questions that the target answers wrongly, bool (1,232,100,)."""
+        return unpack(load_file(self.folder / "failures.safetensors")["failures"], grammar.QUESTIONS)
+
+    @functools.cached_property
+    def success_tree(self) -> PrefixTree:
+        """All successes as a tree of prefixes."""
+        x = self.successes
+        return PrefixTree(x, len(grammar.SYMBOLS), grammar.EQUALS)
+
+    @functools.cached_property
+    def successes(self) -> Tensor:
+        """All successes, int64 (S, 8)."""
+        x = grammar.write(self.table.nonzero().squeeze(1))
+        return x[self.allowed(x)]
+
+    def allowed(self, x: Tensor) -> Tensor:
+        """Well formed, and without leading zeros where they are not allowed, bool (B,)."""
+        index, _, leading_zero = grammar.read(x)
+        return (index >= 0) & (~leading_zero | torch.tensor(self.leading_zeros))
+
+    def verify(self, x: Tensor) -> Tensor:
+        """Ask the target: True (B,) where its greedy answer to a valid question is wrong."""
+        x = x.cpu()
+        rewards = self.allowed(x)
+        _, total, _ = grammar.read(x[rewards])
+        rewards[rewards.clone()] = self.target.margin(x[rewards], total) <= 0
+        return rewards
+
+    def verify_heldout(self, x: Tensor) -> Tensor:
+        """Ask the table instead of the target, bool (B,)."""
+        x = x.cpu()
+        index, _, _ = grammar.read(x)
+        return self.allowed(x) & self.table[index.clamp(min=0)]
+
+    def valid(self, x: Tensor) -> Tensor:
+        return self.allowed(x.cpu())
+
+    def show(self, x: Tensor) -> list[str]:
+        return grammar.text(x)
+
+    def success_log_probs(self, policy: Policy) -> Tensor:
+        """log p of every success, float64 (S,)."""
+        walk: Callable[[PrefixTree], Tensor] | None = getattr(policy, "log_prob_tree", None)
+        return policy.log_prob(self.successes) if walk is None else walk(self.success_tree)
+
+    def exact(self, policy: Policy) -> float:
+        return float(self.success_log_probs(policy).exp().sum())
+
+    def references(self) -> dict[str, Policy]:
+        return {"uniform": UniformQuestions(self.leading_zeros)}
+
+    @classmethod
+    def pretrain(cls, folder: Path | None, say: Callable[[str], None]) -> None:
+        """Train target and attacker and enumerate the target's failures."""
+        pretrain(cls.pair, folder or ASSETS / cls.pair, say)
+
+
+class AdditionNoZeros(Addition):
+    """`addition-nozeros-v1`: the same target and attacker; leading zeros are invalid."""
+
+    leading_zeros = False
+
+
+class AdditionTune(Addition):
+    """`addition-tune-v1`: another target and attacker, for all tuning."""
+
+    pair = "addition-tune-v1"

@@ -1,0 +1,69 @@
+"""The target of the attack: a transformer that answers addition questions, and where it errs."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from suite.generators import PrefixTree, Shape, Transformer
+from suite.generators.transformer import Walk
+from tasks import addition_grammar as grammar
+
+SHAPE = Shape(
+    vocab_size=len(grammar.SYMBOLS) + 1,
+    length=grammar.QUESTION_LENGTH + grammar.ANSWER_LENGTH,
+    end=grammar.STOP,
+    width=128,
+    layers=3,
+)
+
+DOUBTFUL = 1e-3
+"""Margins below this in float32 are computed again in float64, so that rounding decides no answer."""
+
+
+class Target:
+    """A trained transformer and its greedy answers."""
+
+    def __init__(self, net: Transformer) -> None:
+        self.net = net
+        self.exact_net = copy.deepcopy(net).double()
+
+    @torch.no_grad()
+    def margin(self, x: Tensor, total: Tensor) -> Tensor:
+        """How surely the target answers questions x (B, 8) with their sums `total` (B,): float64 (B,).
+
+        The least, over the symbols of the true answer and its stop symbol, of the true symbol's logit minus
+        the best other one. The greedy answer is right exactly where the margin is positive, because greedy
+        decoding follows the true answer for as long as every true symbol has the largest logit.
+        """
+        if not len(x):
+            return torch.zeros(0, dtype=torch.float64)
+        full, _ = grammar.with_answer(x, total)
+        least = _least(self.net, full)
+        doubtful = least.abs() < DOUBTFUL
+        if doubtful.any():
+            least[doubtful] = _least(self.exact_net, full[doubtful])
+        return least
+
+
+def _least(net: Transformer, full: Tensor) -> Tensor:
+    """The least margin of the answers in `full` (B, 13), float64 (B,); shared prefixes are evaluated once."""
+    tree = PrefixTree(full, net.vocab_size, grammar.STOP)
+    walk = Walk(net)
+    parents = symbols = torch.zeros(1, dtype=torch.long)
+    least = torch.full((1,), torch.inf, dtype=torch.float64)  # of each prefix so far
+    answering = torch.zeros(1, dtype=torch.bool)  # whether the prefix holds its `=`
+    leaves = []
+    for level in tree.levels:
+        logits = walk.step(parents, symbols).double()[level.parent]  # (children, V)
+        true = logits.gather(1, level.symbol[:, None]).squeeze(1)  # (children,)
+        other = logits.scatter(1, level.symbol[:, None], -torch.inf).amax(dim=1)
+        least, answering = least[level.parent], answering[level.parent]
+        least = torch.where(answering, torch.minimum(least, true - other), least)
+        answering = answering | (level.symbol == grammar.EQUALS)
+        leaves.append(least[level.is_leaf])
+        parents, symbols = level.parent[level.goes_on], level.symbol[level.goes_on]
+        least, answering = least[level.goes_on], answering[level.goes_on]
+    return tree.scatter(torch.cat(leaves))

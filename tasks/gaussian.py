@@ -1,0 +1,63 @@
+"""The paper's 1-D illustration: a discretised Gaussian whose rewards lie in two bins of its tail.
+
+Bins of width 0.2 centred at -3, -2.8, ..., 3; the prior is N(0, 0.5²) on them; reward 1 in the bins at -2 and +2.
+Sparse because both lie four standard deviations out: base success rate 1.07e-4, exact.
+
+Source: arXiv 2510.09596, the introductory figure; σ = 0.5, because at σ = 1 the base rate is 2 %.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from suite.config import setting
+from suite.generators import Table
+from suite.policy import Policy
+
+CENTRES = torch.linspace(-3, 3, 31, dtype=torch.float64)
+SUCCESSES = [5, 25]
+"""The bins at -2 and +2."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The prior's width."""
+
+    sigma: float = setting(0.5, valid=(0.1, 3), help="standard deviation of the prior; sets the base rate")
+
+
+class Gaussian:
+    """31 bins, two of them successful."""
+
+    config: Config
+    estimator: Literal["exact"] = "exact"
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def prior(self) -> Table:
+        return Table(-0.5 * (CENTRES / self.config.sigma) ** 2)
+
+    def verify(self, x: Tensor) -> Tensor:
+        return torch.isin(x[:, 0], torch.tensor(SUCCESSES, device=x.device))
+
+    def valid(self, x: Tensor) -> Tensor:
+        return torch.ones(len(x), dtype=torch.bool, device=x.device)
+
+    def show(self, x: Tensor) -> list[str]:
+        return [f"{CENTRES[i]:+.1f}" for i in x[:, 0].tolist()]
+
+    def success_log_probs(self, policy: Policy) -> Tensor:
+        return policy.log_prob(torch.tensor(SUCCESSES)[:, None])
+
+    def exact(self, policy: Policy) -> float:
+        return float(self.success_log_probs(policy).exp().sum())
+
+    def references(self) -> dict[str, Policy]:
+        log_p = torch.full((len(CENTRES),), -1e9)
+        log_p[SUCCESSES] = 0.0
+        return {"optimal": Table(log_p)}
