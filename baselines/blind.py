@@ -13,13 +13,20 @@ import torch
 from torch import Tensor
 
 from baselines import banel
+from suite.config import retuned
 from suite.oracle import Oracle
 from suite.policy import Generator, Policy, Round
 
 
 @dataclass(frozen=True)
 class Config(banel.Config):
-    """BaNEL's knobs; `batch` samples of its own take the place of a round's failures."""
+    """BaNEL's knobs, tuned for themselves; `batch` samples of its own take the place of a round's failures."""
+
+    epochs: int = retuned(banel.Config, "epochs", 6)
+    filter_factor: float = retuned(banel.Config, "filter_factor", 8.84)
+    failure_lr: float = retuned(banel.Config, "failure_lr", 4.04e-4)
+    distil_lr: float = retuned(banel.Config, "distil_lr", 8.98e-4)
+    distil_epochs: int = retuned(banel.Config, "distil_epochs", 3)
 
 
 class Unanswered:

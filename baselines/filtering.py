@@ -1,14 +1,11 @@
-"""The filter that BaNEL and its controls share: score a pool, keep the highest, fit the policy to what is kept."""
+"""The filter that BaNEL and its controls share: score a pool of fresh samples, keep the highest 1/f."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
-
-from suite.policy import Generator, Policy
 
 
 def log_ratio(log_prior: Tensor, log_failure: Tensor) -> Tensor:
@@ -30,36 +27,3 @@ def keep_highest(x: Tensor, score: Tensor, filter_factor: float) -> Tensor:
 def kept(n: int, filter_factor: float) -> int:
     """⌈n / f⌉, at least 1: how many of n samples pass the filter."""
     return max(1, math.ceil(n / filter_factor))
-
-
-def distil(
-    policy: Generator,
-    score: Callable[[Tensor], Tensor],
-    *,
-    source: Policy,
-    pool: int,
-    filter_factor: float,
-    epochs: int,
-    lr: float,
-    rng: Callable[[str], torch.Generator],
-) -> dict[str, float]:
-    """Draw a pool, keep the highest scores, fit the policy to them (Algorithm 2's distillation).
-
-    Args:
-        policy: fitted in place.
-        score: samples (B, T) -> float (B,), high is kept.
-        source: what the pool is drawn from.
-        pool: fresh samples drawn, B.
-
-    Returns:
-        log_tau, the score at the edge of the filter; distil_loss, nats per sample; pool_distinct, the share of
-        different samples in the pool.
-    """
-    x = source.sample(pool, rng("pool"))  # (B, T)
-    scores = score(x)  # (B,)
-    loss = policy.fit(keep_highest(x, scores, filter_factor), epochs=epochs, lr=lr, generator=rng("distil"))
-    return {
-        "log_tau": threshold(scores, filter_factor),
-        "distil_loss": loss,
-        "pool_distinct": len(torch.unique(x, dim=0)) / len(x),
-    }

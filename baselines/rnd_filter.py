@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from baselines.filtering import distil
+from baselines.filtering import keep_highest
 from baselines.novelty_net import RandomNetworkDistillation
 from suite.config import setting, tunable
 from suite.oracle import Oracle
@@ -38,17 +38,10 @@ def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], t
         prior, rng, features=config.features, lr=config.predictor_lr, epochs=config.predictor_epochs
     )
     for _ in range(oracle.remaining // config.batch):
-        visited = policy.sample(config.batch, rng("visited"))
+        visited = policy.sample(config.batch, rng("visited"))  # (m, T)
         net.normalise(visited)
         loss = net.visit(visited)
-        metrics = distil(
-            policy,
-            net.novelty,
-            source=policy,
-            pool=config.pool,
-            filter_factor=config.filter_factor,
-            epochs=config.distil_epochs,
-            lr=config.distil_lr,
-            rng=rng,
-        )
-        yield Round(policy, {"predictor_loss": loss} | metrics)
+        pool = policy.sample(config.pool, rng("pool"))  # (B, T)
+        novel = keep_highest(pool, net.novelty(pool), config.filter_factor)  # (⌈B / f⌉, T)
+        policy.fit(novel, epochs=config.distil_epochs, lr=config.distil_lr, generator=rng("distil"))
+        yield Round(policy, {"predictor_loss": loss})

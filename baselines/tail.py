@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from baselines.filtering import distil
+from baselines.filtering import keep_highest
 from suite.config import setting, tunable
 from suite.oracle import Oracle
 from suite.policy import Generator, Round
@@ -28,19 +27,8 @@ class Config:
 def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
     """`rounds` distillations of the least likely 1/f of the policy's samples."""
     policy = prior.clone()
-
-    def unlikely(x: Tensor) -> Tensor:
-        return -prior.log_prob(x)
-
     for _ in range(config.rounds):
-        metrics = distil(
-            policy,
-            unlikely,
-            source=policy,
-            pool=config.pool,
-            filter_factor=config.filter_factor,
-            epochs=config.distil_epochs,
-            lr=config.distil_lr,
-            rng=rng,
-        )
-        yield Round(policy, metrics)
+        pool = policy.sample(config.pool, rng("pool"))  # (B, T)
+        unlikely = keep_highest(pool, -prior.log_prob(pool), config.filter_factor)  # (⌈B / f⌉, T)
+        loss = policy.fit(unlikely, epochs=config.distil_epochs, lr=config.distil_lr, generator=rng("distil"))
+        yield Round(policy, {"distil_loss": loss})

@@ -39,7 +39,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.exists():
         raise UserError(f"no assets in {folder}; make them with `suite pretrain {folder.name}`")
-    manifest: dict[str, Any] = json.loads(path.read_text())
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(
+            f"{path}: not JSON ({error}); restore it from git or run `suite pretrain {folder.name}`"
+        ) from error
     for name, expected in manifest["files"].items():
         file = folder / name
         if not file.exists() or sha256(file) != expected:

@@ -79,6 +79,12 @@ def phase(name: str) -> Iterator[None]:
         meter.switch(before)
 
 
+def spent(name: str) -> tuple[int, float]:
+    """Tokens and FLOPs of phase `name` so far; zero where nobody meters."""
+    meter = _METER.get()
+    return (0, 0.0) if meter is None else (meter.tallies[name].tokens, meter.tallies[name].flops)
+
+
 def count(tokens: int, flops: float) -> None:
     """Report `tokens` put through a network at a cost of `flops`."""
     meter = _METER.get()

@@ -77,6 +77,13 @@ def setting(default: T, *, valid: Bounds | None = None, choices: Sequence[T] | N
     return _field(default, None, None, False, valid, choices, help, False)
 
 
+def retuned(parent: type, name: str, default: T) -> T:
+    """The field `name` of a parent configuration with another default, for a dataclass that inherits it."""
+    spec: FieldSpec = next(field for field in dataclasses.fields(parent) if field.name == name).metadata[_KEY]
+    _check_law(spec, default, "default")
+    return dataclasses.field(default=default, metadata={_KEY: spec._replace(default=default)})
+
+
 def _field(
     default: T,
     low: float | None,

@@ -117,6 +117,11 @@ def measure(task: Task, policy: Policy, prior: Policy, heldout: str, generator: 
     return monte_carlo(int(rewards.sum()), n)._asdict() | point
 
 
+def heldout_samples(heldout: str) -> int:
+    """Samples that :func:`measure` draws and puts to the verifier at one point."""
+    return 0 if heldout == "off" else SAMPLES if heldout == "exact" else int(heldout)
+
+
 def finite(value: float) -> float | None:
     """None for what JSON cannot say."""
     return value if math.isfinite(value) else None

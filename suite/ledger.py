@@ -35,6 +35,8 @@ CREATE TABLE batches (
 CREATE TABLE answers (
     k INTEGER PRIMARY KEY REFERENCES batches (k),
     rewards BLOB NOT NULL,        -- one byte per row: 0 or 1
+    tokens INTEGER NOT NULL,      -- the verifier's model compute, so that a replay counts it too
+    flops REAL NOT NULL,
     answered_at REAL NOT NULL
 ) STRICT;
 """
@@ -50,6 +52,8 @@ class Batch(NamedTuple):
     """True (B,) where the sample was charged."""
     rewards: Tensor | None
     """bool (B,); None where the run was killed before the answer."""
+    cost: tuple[int, float] = (0, 0.0)
+    """Tokens and FLOPs that the verifier's models spent on the answer."""
 
 
 class Ledger:
@@ -91,9 +95,11 @@ class Ledger:
             (k, digest(x), _bytes(x), *x.shape, _bytes(priced.to(torch.uint8)), int(priced.sum()), time.time()),
         )
 
-    def answer(self, k: int, rewards: Tensor) -> None:
-        """Note the rewards of batch k, bool (B,); on disk when it returns."""
-        self._db.execute("INSERT INTO answers VALUES (?, ?, ?)", (k, _bytes(rewards.to(torch.uint8)), time.time()))
+    def answer(self, k: int, rewards: Tensor, cost: tuple[int, float] = (0, 0.0)) -> None:
+        """Note the rewards of batch k, bool (B,), and what they cost; on disk when it returns."""
+        self._db.execute(
+            "INSERT INTO answers VALUES (?, ?, ?, ?, ?)", (k, _bytes(rewards.to(torch.uint8)), *cost, time.time())
+        )
 
     def replayed(self, k: int, x: Tensor) -> Batch | None:
         """Batch k where an earlier attempt charged it, held against x; None where it is new.
@@ -115,15 +121,17 @@ class Ledger:
         """All batches in the order of their charges, or the one asked for."""
         where = "" if only is None else "WHERE b.k = ?"
         query = (
-            "SELECT b.k, samples, rows, length, priced, rewards "
+            "SELECT b.k, samples, rows, length, priced, rewards, coalesce(tokens, 0), coalesce(flops, 0.0) "
             f"FROM batches b LEFT JOIN answers USING (k) {where} ORDER BY b.k"
         )
-        for k, samples, rows, length, priced, rewards in self._db.execute(query, () if only is None else (only,)):
+        found = self._db.execute(query, () if only is None else (only,))
+        for k, samples, rows, length, priced, rewards, tokens, flops in found:
             yield Batch(
                 k,
                 torch.frombuffer(bytearray(samples), dtype=torch.int64).view(rows, length).clone(),
                 torch.frombuffer(bytearray(priced), dtype=torch.uint8).bool(),
                 None if rewards is None else torch.frombuffer(bytearray(rewards), dtype=torch.uint8).bool(),
+                (tokens, flops),
             )
 
 

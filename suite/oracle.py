@@ -213,9 +213,13 @@ class Oracle:
         self._batch += 1
         if earlier is not None and earlier.rewards is not None:
             rewards = earlier.rewards.to(x.device)
+            with compute.phase("verifying"):
+                compute.count(*earlier.cost)
         else:
+            tokens, flops = compute.spent("verifying")
             rewards = self._evaluate(x, priced.to(x.device))
-            self._ledger.answer(k, rewards)
+            after = compute.spent("verifying")
+            self._ledger.answer(k, rewards, (after[0] - tokens, after[1] - flops))
         if self.duplicates != "charge":
             self._known |= {_key(row): bool(r) for row, r in zip(x, rewards.tolist(), strict=True)}
         return rewards

@@ -82,8 +82,8 @@ class Tempered:
         log_p: Tensor = self.net.log_prob(x, self.temperature)
         return log_p
 
-    def log_prob_tree(self, tree: Any) -> Tensor:
-        log_p: Tensor = self.net.log_prob_tree(tree, self.temperature)
+    def log_prob_forest(self, forest: Any) -> Tensor:
+        log_p: Tensor = self.net.log_prob_forest(forest, self.temperature)
         return log_p
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,9 @@ def of_grid(quiet: bool) -> Iterator[Callable[[CellDone], None] | None]:
         yield None
         return
     records: list[Record] = []
+    clock = Clock()
     if not sys.stderr.isatty():
-        yield lambda cell: _announce(cell, records)
+        yield lambda cell: _announce(cell, records, clock)
         return
     from rich.console import Console
     from rich.live import Live
@@ -63,26 +65,42 @@ def of_grid(quiet: bool) -> Iterator[Callable[[CellDone], None] | None]:
     with Live(console=console, auto_refresh=False, redirect_stdout=sys.stdout.isatty()) as live:
 
         def show(cell: CellDone) -> None:
-            _announce(cell, records)
-            live.update(table(records, cell.total), refresh=True)
+            _announce(cell, records, clock)
+            live.update(table(records, cell.total, clock.left(cell)), refresh=True)
 
         yield show
 
 
-def _announce(cell: CellDone, records: list[Record]) -> None:
+class Clock:
+    """How long a grid has run, and about how long it will: what is left at the pace of what was run so far."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.ran = 0
+
+    def left(self, cell: CellDone) -> str:
+        """`, about 3 min left`; empty at the end and before anything was run."""
+        if not self.ran or cell.done == cell.total:
+            return ""
+        seconds = (time.monotonic() - self.started) / self.ran * (cell.total - cell.done)
+        return f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
+
+
+def _announce(cell: CellDone, records: list[Record], clock: Clock) -> None:
     """Keep the cell's record; print a line if it was run now, and one count of those that were there before."""
     records.append(cell.record)
     if cell.fresh:
-        print(f"[{cell.done}/{cell.total}] {line(cell.record)}", flush=True)
+        clock.ran += 1
+        print(f"[{cell.done}/{cell.total}{clock.left(cell)}] {line(cell.record)}", flush=True)
     elif cell.done == cell.total:
         print(f"[{cell.done}/{cell.total}] all there, nothing to run", flush=True)
 
 
-def table(records: list[Record], total: int) -> Table:
+def table(records: list[Record], total: int, left: str = "") -> Table:
     """The grid so far: seeds done, geometric mean success rate and improvement of each method on each task."""
     from rich.table import Table
 
-    grid = Table(title=f"{len(records)} of {total} cells", title_justify="left", box=None, pad_edge=False)
+    grid = Table(title=f"{len(records)} of {total} cells{left}", title_justify="left", box=None, pad_edge=False)
     for name in ("task", "method"):
         grid.add_column(name)
     for name in ("seeds", "success", "over base", "failed"):

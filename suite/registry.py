@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import json
 import sys
 import traceback
 import typing
@@ -48,6 +49,15 @@ def controls() -> frozenset[str]:
     """The ids of the baselines that use no answer of the oracle."""
     check_layout()
     return frozenset(importlib.import_module("baselines").CONTROLS)
+
+
+def tuning_of_defaults(entry: Entry) -> dict[str, Any] | None:
+    """What it cost to find the shipped defaults of a registered baseline: study, nre, heldout; None if unknown."""
+    path = entry.source.parent / "tuning.json"
+    if entry.id not in _table("baseline") or not path.exists():
+        return None
+    costs: dict[str, dict[str, Any]] = json.loads(path.read_text())
+    return costs.get(entry.id)
 
 
 def load(kind: Kind, ref: str) -> Entry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import math
@@ -187,7 +188,8 @@ def run(
         config, task_config: fields of the baseline's and the task's config that differ from their defaults.
         tracking: `offline`, `online` or `off` (Weights & Biases, a mirror of the record).
         force: run again, whatever is there.
-        tuning: provenance of the configuration: study, nre and heldout spent on finding it.
+        tuning: provenance of the configuration: study, nre and heldout spent on finding it; for the shipped
+            defaults it is known.
 
     Returns:
         The record; its status is `failed` where the method or the verifier raised.
@@ -215,6 +217,8 @@ def run(
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
+            if tuning is None and identity.config == configs.build(identity.baseline.config_class, {}):
+                tuning = registry.tuning_of_defaults(identity.baseline)
             return _Run(identity, folder, tracking, tuning, progress, attempt).record()
         finally:
             torch.set_num_threads(before)
@@ -226,8 +230,7 @@ def _cell(identity: Identity, results: Path | str | None, force: bool) -> Iterat
     folder = identity.folder(results)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock", timeout=0)
-        lock.acquire()
+        lock = FileLock(folder / ".lock", timeout=0).acquire()
     except Timeout:
         raise UserError(f"{folder} is locked: another process runs this cell; wait for it or stop it") from None
     except OSError as error:
@@ -349,7 +352,7 @@ class _Run:
         rounds = self.identity.baseline.target(self.identity.config, self.prior.clone(), self.oracle, rng)
         try:
             for step in rounds:
-                policy = step.policy
+                policy = frozen(step.policy)
                 self.point(step, reference)
         except BudgetExhausted:
             pass  # a method may run into the wall; what it yielded until then counts
@@ -364,12 +367,12 @@ class _Run:
                 stream = heldout_stream(self.identity.content, index)
                 point = estimators.measure(self.task, step.policy, reference, self.heldout, stream)
                 point["stream"] = index
-                self.heldout_samples += 0 if self.heldout == "off" else (point["n"] or estimators.SAMPLES)
+                self.heldout_samples += estimators.heldout_samples(self.heldout)
                 if mark is not None:
                     self.measured = {mark: point}  # a policy that did not move is not measured again
             else:
                 point = self.measured[mark]
-            metrics = {k: v for k, v in step.metrics.items() if math.isfinite(v)}
+            metrics = {k: float(v) for k, v in step.metrics.items() if math.isfinite(v)}
             place = {"round": index, "nre": self.oracle.nre, "metrics": metrics}
             self.curve.append(place | point)
             if self.heldout != "off":
@@ -457,7 +460,6 @@ def best_score(point: dict[str, Any]) -> float:
     return float(point["success_rate"])
 
 
-def frozen(policy: Any) -> Policy:
-    """A copy that a method's next round cannot change."""
-    copy: Policy = policy.clone() if hasattr(policy, "clone") else policy
-    return copy
+def frozen(policy: Policy) -> Policy:
+    """A copy that a method's next round cannot change; the policy itself where it is of a kind that is not saved."""
+    return policy if weights.describe(policy) is None else copy.deepcopy(policy)

@@ -7,6 +7,7 @@ their seeds and compares their results byte for byte.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import tempfile
@@ -83,13 +84,17 @@ def verify(
 def verify_one(record: Record, *, rerun: bool = False) -> Verdict:
     """Check one record; writes verify.json beside it."""
     checks: list[Check] = []
+    verified: bool | None = None
     if record.status == "finished":
-        entry = registry.load("task", record.task)
-        task: Task = entry.target(configs.build(entry.config_class, record.identity["task"]["config"]))
-        checks += [*check_ledger(record, task), *check_policies(record, task)]
-        if rerun:
-            checks.append(check_rerun(record))
-    verified = all(check.ok for check in checks) if checks else None
+        try:
+            torch.set_num_threads(record.identity["threads"])
+            task = build_task(record.task, records.canonical(record.identity["task"]["config"]))
+            checks += [*check_ledger(record, task), *check_policies(record, task)]
+            if rerun:
+                checks.append(check_rerun(record))
+            verified = all(check.ok for check in checks)
+        except UserError as error:  # a plug-in that is not here, assets that are missing, sources that changed
+            checks.append(Check("source", False, str(error)))
     if verified is not None:
         verdict = {
             "verified": verified,
@@ -101,21 +106,33 @@ def verify_one(record: Record, *, rerun: bool = False) -> Verdict:
     return Verdict(record.cell, record.task, record.baseline, record.seed, verified, checks)
 
 
+@functools.lru_cache(maxsize=4)
+def build_task(task_id: str, config: str) -> Task:
+    """The task of some records, from its id and its config as JSON; kept, because its tables take a while."""
+    entry = registry.load("task", task_id)
+    task: Task = entry.target(configs.build(entry.config_class, json.loads(config)))
+    return task
+
+
 def check_ledger(record: Record, task: Task) -> list[Check]:
     """Budget, counts, first success, and every reward asked for again."""
     path = record.folder / "ledger.sqlite"
     if not path.exists():
         return [Check("ledger", False, "ledger.sqlite is missing")]
-    book = Ledger(path)
-    summary = ledger.summarise(book.batches())
+    try:
+        book = Ledger(path)
+        batches = list(book.batches())
+        book.close()
+    except Exception as error:  # whatever a broken file makes SQLite or torch say
+        return [Check("ledger", False, f"cannot be read: {error}")]
+    summary = ledger.summarise(iter(batches))
     result = record.result
     differing = 0
-    for batch in book.batches():
+    for batch in batches:
         if batch.rewards is None:
             differing += int(batch.priced.sum())
         else:
             differing += int((task.verify(batch.x).bool().cpu() != batch.rewards).sum())
-    book.close()
     budget = record.identity["budget"]
     return [
         Check("budget", summary.nre <= budget, f"{summary.nre} of {budget} charged"),
@@ -141,7 +158,12 @@ def check_policies(record: Record, task: Task) -> list[Check]:
         if not path.exists():
             continue
         summary = record.result[which]
-        found = remeasure(record, task, weights.load(path, prior), which)
+        try:
+            policy = weights.load(path, prior)
+        except Exception as error:  # whatever a broken file makes safetensors or torch say
+            checks.append(Check(f"{which} success rate", False, f"{path.name} cannot be loaded: {error}"))
+            continue
+        found = remeasure(record, task, policy, which)
         close = math.isclose(found, summary["success_rate"], rel_tol=RTOL, abs_tol=1e-15)
         checks.append(
             Check(f"{which} success rate", close, f"record says {summary['success_rate']:.8g}, policy {found:.8g}")
@@ -159,7 +181,11 @@ def remeasure(record: Record, task: Task, policy: Any, which: str) -> float:
 
 
 def check_rerun(record: Record) -> Check:
-    """Run the cell again from its seed in a folder of its own; equal results are equal byte for byte."""
+    """Run the cell again from its seed in a folder of its own; equal results are equal byte for byte.
+
+    Raises:
+        UserError: it cannot be run here, or its sources changed since.
+    """
     identity: Mapping[str, Any] = record.identity
     with tempfile.TemporaryDirectory() as folder:
         again = runner.run(
@@ -178,6 +204,6 @@ def check_rerun(record: Record) -> Check:
             tracking="off",
         )
     if again.cell != record.cell:
-        return Check("rerun", False, "the sources changed since; this is another cell now")
+        raise UserError("the sources changed since: this is another cell now")
     same = records.canonical(again.result) == records.canonical(record.result)
     return Check("rerun", same, "equal" if same else "the result differs")

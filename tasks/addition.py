@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from suite.assets import read_manifest
-from suite.generators import PrefixTree, Transformer
+from suite.generators import Forest, Transformer
 from suite.policy import Policy
 from tasks import addition_grammar as grammar
 from tasks.addition_pretrain import ATTACKER_SHAPE, pretrain, unpack
@@ -103,10 +103,9 @@ class Addition:
         return unpack(load_file(self.folder / "failures.safetensors")["failures"], grammar.QUESTIONS)
 
     @functools.cached_property
-    def success_tree(self) -> PrefixTree:
-        """All successes as a tree of prefixes."""
-        x = self.successes
-        return PrefixTree(x, len(grammar.SYMBOLS), grammar.EQUALS)
+    def success_forest(self) -> Forest:
+        """All successes by their prefixes."""
+        return Forest(self.successes, len(grammar.SYMBOLS), grammar.EQUALS)
 
     @functools.cached_property
     def successes(self) -> Tensor:
@@ -141,8 +140,8 @@ class Addition:
 
     def success_log_probs(self, policy: Policy) -> Tensor:
         """log p of every success, float64 (S,)."""
-        walk: Callable[[PrefixTree], Tensor] | None = getattr(policy, "log_prob_tree", None)
-        return policy.log_prob(self.successes) if walk is None else walk(self.success_tree)
+        walk: Callable[[Forest], Tensor] | None = getattr(policy, "log_prob_forest", None)
+        return policy.log_prob(self.successes) if walk is None else walk(self.success_forest)
 
     def exact(self, policy: Policy) -> float:
         return float(self.success_log_probs(policy).exp().sum())

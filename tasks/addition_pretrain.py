@@ -1,10 +1,9 @@
 """Training of the target and the attacker of the addition tasks, and the table of the target's failures.
 
-`suite pretrain addition-v1` writes `tasks/assets/addition-v1/`. Everything is fixed by the recipe before any
-method runs: the target by (seed, steps), the attacker by its seed and the rule that it stops at the first
-checkpoint whose exact base success rate lies close enough to 4e-4, the paper's. The target of `addition-tune-v1`
-errs on
-next to no question without leading zeros, so its base rate is all leading zeros.
+`suite pretrain addition-v1` writes `tasks/assets/addition-v1/`. Everything is fixed by the recipe before any method
+runs: the target by (seed, steps), the attacker by its seed and the rule that it is taken at the first checkpoint
+whose exact base success rate lies close enough to 4e-4, the paper's. The target of `addition-tune-v1` errs on next to
+no question without leading zeros, so its base rate is all leading zeros.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from suite.assets import write_manifest
-from suite.generators import PrefixTree, Shape, Transformer
+from suite.generators import Forest, Shape, Transformer
 from tasks import addition_grammar as grammar
 from tasks.addition_target import SHAPE as TARGET_SHAPE
 from tasks.addition_target import Target
@@ -112,12 +111,12 @@ def enumerate_margins(target: Target, say: Say) -> Tensor:
     return torch.cat(margins)
 
 
-def success_trees(failures: Tensor) -> tuple[PrefixTree, PrefixTree]:
-    """Trees of the failures with and without a leading zero, from the table bool (QUESTIONS,)."""
+def success_forests(failures: Tensor) -> tuple[Forest, Forest]:
+    """Forests of the failures with and without a leading zero, from the table bool (QUESTIONS,)."""
     x = grammar.write(failures.nonzero().squeeze(1))
     zero = grammar.read(x)[2]
     size, end = ATTACKER_SHAPE.vocab_size, ATTACKER_SHAPE.end
-    return PrefixTree(x[zero], size, end), PrefixTree(x[~zero], size, end)
+    return Forest(x[zero], size, end), Forest(x[~zero], size, end)
 
 
 def train_attacker(recipe: Recipe, failures: Tensor, say: Say) -> tuple[Transformer, int, float, float]:
@@ -126,7 +125,7 @@ def train_attacker(recipe: Recipe, failures: Tensor, say: Say) -> tuple[Transfor
     Returns:
         The network, its steps, and the base rate's part with a leading zero and the rest.
     """
-    zeros, rest = success_trees(failures)
+    zeros, rest = success_forests(failures)
     torch.manual_seed(recipe.attacker_seed)
     net = Transformer(ATTACKER_SHAPE)
     rng = generator(recipe.attacker_seed)
@@ -138,8 +137,8 @@ def train_attacker(recipe: Recipe, failures: Tensor, say: Say) -> tuple[Transfor
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
         if (step + 1) % 100 == 0 and step + 1 >= 500:
-            part_zeros = float(net.log_prob_tree(zeros).exp().sum())
-            part_rest = float(net.log_prob_tree(rest).exp().sum())
+            part_zeros = float(net.log_prob_forest(zeros).exp().sum())
+            part_rest = float(net.log_prob_forest(rest).exp().sum())
             say(f"attacker step {step + 1} loss {loss.item():.4f} base {part_zeros:.2e} + {part_rest:.2e}")
             if abs(part_zeros + part_rest - BASE_RATE) <= recipe.tolerance * BASE_RATE:
                 return net, step + 1, part_zeros, part_rest

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor
 
-from suite.generators import PrefixTree, Shape, Transformer
+from suite.generators import Forest, PrefixTree, Shape, Transformer
 from suite.generators.transformer import Walk
 from tasks import addition_grammar as grammar
 
@@ -50,7 +50,12 @@ class Target:
 
 def _least(net: Transformer, full: Tensor) -> Tensor:
     """The least margin of the answers in `full` (B, 13), float64 (B,); shared prefixes are evaluated once."""
-    tree = PrefixTree(full, net.vocab_size, grammar.STOP)
+    forest = Forest(full, net.vocab_size, grammar.STOP)
+    return forest.scatter([_least_of(net, tree) for tree in forest.trees])
+
+
+def _least_of(net: Transformer, tree: PrefixTree) -> Tensor:
+    """The least margin of the answers in one tree, float64 (rows,)."""
     walk = Walk(net)
     parents = symbols = torch.zeros(1, dtype=torch.long)
     least = torch.full((1,), torch.inf, dtype=torch.float64)  # of each prefix so far

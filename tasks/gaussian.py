@@ -18,7 +18,7 @@ from suite.config import setting
 from suite.generators import Table
 from suite.policy import Policy
 
-CENTRES = torch.linspace(-3, 3, 31, dtype=torch.float64)
+CENTRES = torch.arange(-15, 16, dtype=torch.float64) / 5
 SUCCESSES = [5, 25]
 """The bins at -2 and +2."""
 

@@ -3,6 +3,6 @@
 from suite.generators.neural import Neural
 from suite.generators.table import Table
 from suite.generators.transformer import Shape, Transformer
-from suite.generators.tree import PrefixTree
+from suite.generators.tree import Forest, PrefixTree
 
-__all__ = ["Neural", "PrefixTree", "Shape", "Table", "Transformer"]
+__all__ = ["Forest", "Neural", "PrefixTree", "Shape", "Table", "Transformer"]

@@ -15,11 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from suite.generators.neural import Neural
-from suite.generators.tree import PrefixTree
+from suite.generators.tree import Forest, PrefixTree
 from suite.policy import Policy, Tempered
-
-CHUNK = 2048
-"""Prefixes put through the network at once; bounds memory, changes no result beyond rounding."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +141,13 @@ class Transformer(Neural):
     @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
         """Draw n strings, int64 (n, T), with symbol probabilities softmax(logits / temperature)."""
+        blocks = [
+            self._sample(min(Forest.BLOCK, n - start), generator, temperature) for start in range(0, n, Forest.BLOCK)
+        ]
+        return torch.cat(blocks) if blocks else torch.zeros(0, self.length, dtype=torch.long)
+
+    def _sample(self, n: int, generator: torch.Generator, temperature: float) -> Tensor:
+        """One block of strings, int64 (n, T); prefixes that they share are evaluated once."""
         device = self.positions.device
         x = torch.full((n, self.length), self.shape.end or 0, device=device)
         walk = Walk(self)
@@ -165,14 +169,17 @@ class Transformer(Neural):
             parents, symbols = child // self.vocab_size, child % self.vocab_size
         return x
 
-    @torch.no_grad()
     def log_prob(self, x: Tensor, temperature: float = 1.0) -> Tensor:
         """log p(x), float64 (B,), of strings x, int64 (B, T); -inf where a symbol follows the end."""
-        return self.log_prob_tree(PrefixTree(x, self.vocab_size, self.shape.end), temperature)
+        return self.log_prob_forest(Forest(x, self.vocab_size, self.shape.end), temperature)
 
     @torch.no_grad()
-    def log_prob_tree(self, tree: PrefixTree, temperature: float = 1.0) -> Tensor:
-        """log p of the strings of a tree, float64 (B,): each distinct prefix is evaluated once."""
+    def log_prob_forest(self, forest: Forest, temperature: float = 1.0) -> Tensor:
+        """log p of the strings of a forest, float64 (B,): each distinct prefix is evaluated once."""
+        return forest.scatter([self._log_prob(tree, temperature) for tree in forest.trees])
+
+    def _log_prob(self, tree: PrefixTree, temperature: float) -> Tensor:
+        """log p of the strings of a tree, float64 (B,)."""
         walk = Walk(self)
         total = torch.zeros(1, dtype=torch.float64, device=self.positions.device)  # log p of each prefix
         parents = symbols = torch.zeros(1, dtype=torch.long, device=self.positions.device)
@@ -187,7 +194,7 @@ class Transformer(Neural):
 
 
 class Walk:
-    """Keys and values of the prefixes at one depth of the tree, advanced one symbol at a time."""
+    """Keys and values of the prefixes at one depth of a tree, advanced one symbol at a time."""
 
     def __init__(self, net: Transformer) -> None:
         self.net = net
@@ -202,23 +209,6 @@ class Walk:
         net = self.net
         if self.depth == 0:
             symbols = symbols.new_full((1,), net.vocab_size)
-        logits, caches = [], []
-        for rows in torch.split(torch.arange(len(symbols), device=symbols.device), CHUNK):
-            out, cache = self.chunk(parents[rows], symbols[rows])
-            logits.append(out)
-            caches.append(cache)
-        self.cache = [
-            (torch.cat([c[i][0] for c in caches]), torch.cat([c[i][1] for c in caches]))
-            if len(caches) > 1
-            else caches[0][i]
-            for i in range(len(net.blocks))
-        ]
-        self.depth += 1
-        net.meter(len(symbols))
-        return torch.cat(logits)
-
-    def chunk(self, parents: Tensor, symbols: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        net = self.net
         h = (net.symbols(symbols) + net.positions[self.depth])[:, None]  # (P, 1, D)
         cache = []
         for i, block in enumerate(net.blocks):
@@ -230,5 +220,8 @@ class Walk:
             cache.append((k, v))
             weights = torch.softmax(q @ k.transpose(2, 3) / math.sqrt(q.shape[-1]), dim=-1)
             h = block.finish(h, weights @ v)
-        out: Tensor = net.head(net.norm(h[:, 0]))
-        return out, cache
+        self.cache = cache
+        self.depth += 1
+        net.meter(len(symbols))
+        logits: Tensor = net.head(net.norm(h[:, 0]))
+        return logits

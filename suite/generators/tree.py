@@ -1,4 +1,4 @@
-"""The tree of distinct prefixes of a set of strings."""
+"""The distinct prefixes of a set of strings, as a tree, or as many small ones."""
 
 from __future__ import annotations
 
@@ -23,9 +23,6 @@ class Level(NamedTuple):
 
 class PrefixTree:
     """Distinct prefixes of strings x, int64 (B, T), level by level.
-
-    Built once and walked many times, it makes the exact success rate of an enumerated set cost its distinct
-    prefixes instead of its symbols.
 
     Args:
         x: the strings; repeated rows share one leaf.
@@ -75,3 +72,31 @@ class PrefixTree:
         out = values[self.leaf]
         out[self.malformed] = -torch.inf
         return out
+
+
+class Forest:
+    """Strings x, int64 (B, T), as trees of neighbouring strings.
+
+    Built once and walked many times, it makes the exact success rate of an enumerated set cost its distinct
+    prefixes instead of its symbols. Cut into blocks of sorted rows, a walk keeps its keys and values in the
+    processor's cache; only prefixes at the cuts are evaluated twice.
+
+    Args:
+        x, vocab_size, end: as of :class:`PrefixTree`.
+    """
+
+    BLOCK = 2048
+    """Most strings of a tree."""
+
+    def __init__(self, x: Tensor, vocab_size: int, end: int | None) -> None:
+        distinct, self.row = torch.unique(x, dim=0, return_inverse=True)
+        self.trees = [PrefixTree(block, vocab_size, end) for block in torch.split(distinct, self.BLOCK)]
+
+    @property
+    def prefixes(self) -> int:
+        """Prefixes that a network must be evaluated at."""
+        return sum(tree.prefixes for tree in self.trees)
+
+    def scatter(self, values: list[Tensor]) -> Tensor:
+        """Values of the rows of each tree as values of the rows of x, (B,)."""
+        return torch.cat(values)[self.row]

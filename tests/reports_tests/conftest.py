@@ -1,0 +1,169 @@
+"""A maker of result folders: records as the runner writes them, with the numbers a test asks for."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite import intervals, records
+
+CONTROLS = ("uniform", "temperature", "tail", "blind", "rnd-filter")
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """A results folder that grows by one record at each call of :meth:`add`."""
+
+    folder: Path
+
+    def add(
+        self,
+        baseline: str = "banel",
+        seed: int = 0,
+        rates: Sequence[float | None] = (4e-4, 0.1),
+        *,
+        task: str = "addition-v1",
+        nre: Sequence[int] | None = None,
+        n: int | None = None,
+        best: float | None = None,
+        config: dict[str, Any] | None = None,
+        task_config: dict[str, Any] | None = None,
+        source: str = "aa",
+        task_source: str = "bb",
+        folder: str | None = None,
+        error: str | None = None,
+        meta: dict[str, Any] | None = None,
+        result: dict[str, Any] | None = None,
+        **identity: Any,
+    ) -> records.Record:
+        """Write a record.
+
+        Args:
+            rates: success rate at each point; exact, or hits / n where `n` is given; None is held-out off.
+            nre: evaluations at each point; even steps up to the budget, and none for controls, if left out.
+            best: the best rate; the largest if left out.
+            folder: name below `cells/`, if not the cell's own.
+            error: message of a failed run.
+            meta, result, identity: fields that differ from the usual.
+        """
+        control = baseline in CONTROLS
+        content: dict[str, Any] = {
+            "task": {"id": task, "config": task_config or {}, "source_sha256": task_source, "assets": {}},
+            "baseline": {"id": baseline, "config": config or {}, "source_sha256": source, "control": control},
+            "seed": seed,
+            "protocol": "failures-only",
+            "duplicates": "charge",
+            "budget": 1000,
+            "heldout": "exact" if n is None else str(n),
+            "device": "cpu",
+            "threads": 1,
+        } | identity
+        steps = max(1, len(rates) - 1)
+        spent = nre or [0 if control else content["budget"] * i // steps for i in range(len(rates))]
+        curve = [point(i, used, rate, n) for i, (used, rate) in enumerate(zip(spent, rates, strict=True))]
+        made = finished(curve, best, n) if error is None else failed(error)
+        cell = records.cell_of(content)
+        path = self.folder / "cells" / (folder or cell)
+        path.mkdir(parents=True)
+        record = records.Record(cell, content, made | (result or {}), usual_meta() | (meta or {}), path)
+        records.write(record)
+        return record
+
+    def verify(self, record: records.Record, verdict: bool) -> None:
+        """Leave the verdict of `suite verify` beside a record."""
+        hashes = records.file_hashes(record.folder)
+        content = {"verified": verdict, "hashes": hashes, "checks": [], "time": "2026-01-01"}
+        (record.folder / "verify.json").write_text(json.dumps(content))
+
+
+def point(index: int, nre: int, rate: float | None, n: int | None) -> dict[str, Any]:
+    low = high = rate
+    if rate is not None and n is not None:
+        low, high = intervals.clopper_pearson(round(rate * n), n)
+    return {
+        "round": index,
+        "nre": nre,
+        "success_rate": rate,
+        "low": low,
+        "high": high,
+        "estimator": "none" if rate is None else "exact" if n is None else "monte-carlo",
+        "n": n,
+        "distinct_successes": None if rate is None else 10 * (index + 1),
+        "distinct_share": None if rate is None else 0.9,
+        "effective_successes": None if rate is None else 100.0 * (index + 1),
+        "valid_share": None if rate is None else 0.75,
+        "entropy": None if rate is None else 11.5,
+        "kl_prior": None if rate is None else 0.5 * index,
+        "metrics": {"failure_model_loss": 9.0} if index else {},
+        "samples": [],
+    }
+
+
+def finished(curve: list[dict[str, Any]], best: float | None, n: int | None) -> dict[str, Any]:
+    placed = [{k: p[k] for k in ("round", "nre", "success_rate", "low", "high")} for p in curve]
+    known = placed[-1]["success_rate"] is not None
+    top = max(placed, key=lambda p: p["success_rate"]) if known else {}
+    if best is not None:
+        top = top | dict.fromkeys(("success_rate", "low", "high"), best)
+    base = placed[0]["success_rate"]
+    amounts = {"training": 3e12, "filtering": 2e12, "verifying": 1e12, "heldout": 9e12}
+    return {
+        "status": "finished",
+        "error": None,
+        "curve": curve,
+        "base": placed[0] if known else None,
+        "final": placed[-1] if known else None,
+        "best": top | {"selected_on": "same" if n is None else "half"} if known else None,
+        "improvement_final": placed[-1]["success_rate"] / base if base else None,
+        "improvement_best": top["success_rate"] / base if base else None,
+        "nre": placed[-1]["nre"],
+        "first_success": None,
+        "successes": 0,
+        "withheld": 0,
+        "heldout_evaluations": 0,
+        "compute": {phase: {"tokens": 1000, "flops": flops} for phase, flops in amounts.items()},
+    }
+
+
+def failed(message: str) -> dict[str, Any]:
+    error = {"type": "RuntimeError", "message": message, "where": "baselines/banel.py:12"}
+    known = {"status": "failed", "error": error, "curve": []}
+    return {**dict.fromkeys(finished([point(0, 0, None, None)], None, None)), **known}
+
+
+def usual_meta() -> dict[str, Any]:
+    seconds = {"training": 30.0, "filtering": 20.0, "verifying": 10.0, "heldout": 5.0, "total": 65.0}
+    return {
+        "seconds": seconds,
+        "started": "2026-01-01T00:00:00+00:00",
+        "finished": "2026-01-01T00:01:00+00:00",
+        "host": "host",
+        "platform": {},
+        "commit": None,
+        "dirty": None,
+        "engine": "0.1.0",
+        "tuning": None,
+        "attempt": 1,
+        "tracking": "off",
+    }
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return Results(tmp_path / "results")
+
+
+@pytest.fixture
+def rows(results: Results) -> Callable[[], dict[str, Any]]:
+    """The leaderboard of the results folder as {name of the row: row}."""
+    from reports import leaderboard
+
+    def read() -> dict[str, Any]:
+        return {row.name: row for row in leaderboard.rows(records.scan(results.folder)[0])}
+
+    return read

@@ -1,0 +1,161 @@
+"""`suite report` from the command line, with what it says on bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite.cli import main
+
+FILES = ["curves-addition-v1.png", "curves-addition-v1.svg"]
+FILES += ["leaderboard.csv", "leaderboard.json", "leaderboard.md"]
+
+
+def report(results: Any, out: Path, *more: str) -> int:
+    return main(["report", "--results", str(results.folder), "--out", str(out), *more])
+
+
+def shown(out: Path) -> list[str]:
+    return [row["baseline"] for row in json.loads((out / "leaderboard.json").read_text())["rows"]]
+
+
+def test_writes_the_files_and_prints_the_table(
+    results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results.add(rates=(4e-4, 1e-3, 0.1))
+    results.add("tail", rates=(4e-4, 0.01))
+    assert report(results, tmp_path / "out") == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
+    assert (tmp_path / "out" / "curves-addition-v1.png").read_bytes().startswith(b"\x89PNG")
+    said = capsys.readouterr()
+    assert "Best oracle-free control: tail, at 0.01." in said.out
+    assert "one seed only, so no interval and no test: banel on addition-v1, tail on addition-v1" in said.err
+
+
+def test_the_same_records_give_the_same_bytes(results: Any, tmp_path: Path) -> None:
+    results.add()
+    for name in ("one", "two"):
+        assert report(results, tmp_path / name) == 0
+    for name in FILES:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_results_come_from_the_environment_and_files_go_beside_them(
+    results: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results.add()
+    monkeypatch.setenv("SUITE_RESULTS", str(results.folder))
+    assert main(["report"]) == 0
+    assert shown(results.folder / "report") == ["banel"]
+
+
+def test_no_folder_is_bad_input(results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(results, tmp_path / "out") == 2
+    assert f"no results folder {results.folder}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_records_are_bad_input(results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results.folder.mkdir()
+    assert report(results, tmp_path / "out") == 2
+    assert "no records in" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_broken_records_are_named_and_counted(results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results.add()
+    for name, content in {"aa": "{", "bb": '{"schema": 99}'}.items():
+        (results.folder / "cells" / name).mkdir()
+        (results.folder / "cells" / name / "record.json").write_text(content)
+    record = results.add(seed=5)
+    path = record.folder / "record.json"
+    content = json.loads(path.read_text())
+    del content["result"]["final"]
+    path.write_text(json.dumps(content))
+    assert report(results, tmp_path / "out") == 0
+    said = capsys.readouterr().err
+    assert "3 broken files skipped" in said
+    for name in ("aa", "bb", record.cell):
+        assert str(results.folder / "cells" / name / "record.json") in said
+    assert json.loads((tmp_path / "out" / "leaderboard.json").read_text())["rows"][0]["seeds"] == 1
+
+
+def test_only_broken_records_are_bad_input(results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (results.folder / "cells" / "aa").mkdir(parents=True)
+    (results.folder / "cells" / "aa" / "record.json").write_text("{")
+    assert report(results, tmp_path / "out") == 2
+    assert "1 broken files, the first:" in capsys.readouterr().err
+
+
+def test_only_failed_runs_are_said_plainly(results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results.add(error="loss is nan\nat step 3")
+    assert report(results, tmp_path / "out") == 0
+    said = capsys.readouterr().err
+    assert "all 1 runs failed: there is nothing to compare" in said
+    assert "failed: banel on addition-v1, seed 0: RuntimeError: loss is nan at step 3" in said
+
+
+def test_mixtures_and_disagreeing_records_are_said_plainly(
+    results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results.add(rates=(4e-4, 0.1))
+    results.add(rates=(4e-4, 0.2), folder="copy")
+    results.add(budget=500, protocol="all-rewards")
+    assert report(results, tmp_path / "out") == 0
+    said = capsys.readouterr().err
+    assert "mixed budget: 500, 1000; nothing is averaged across them" in said
+    assert "mixed protocol: all-rewards, failures-only" in said
+    assert "two records of cell" in said
+
+
+def test_filters_leave_the_comparison_as_it_was(
+    results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for task in ("addition-v1", "gaussian-v1"):
+        results.add(task=task, rates=(4e-4, 0.1))
+        results.add("rnd", task=task)
+        results.add("tail", task=task, rates=(4e-4, 0.01))
+    assert report(results, tmp_path / "out", "--task=addition-v1", "--baseline", "banel,rnd") == 0
+    (banel, rnd) = json.loads((tmp_path / "out" / "leaderboard.json").read_text())["rows"]
+    assert (banel["task"], banel["baseline"], rnd["baseline"]) == ("addition-v1", "banel", "rnd")
+    assert banel["improvement_over_control"] == pytest.approx(10)
+    assert "Best oracle-free control: tail, at 0.01." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flag", ["--task=adition-v1", "--baseline=banle"])
+def test_an_unknown_filter_is_bad_input(
+    results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    results.add()
+    assert report(results, tmp_path / "out", flag) == 2
+    said = capsys.readouterr().err
+    assert flag.split("=")[1] in said
+    assert "did you mean" in said
+
+
+def test_a_folder_that_cannot_be_written_is_bad_input(
+    results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results.add()
+    (tmp_path / "out").write_text("a file")
+    assert report(results, tmp_path / "out") == 2
+    assert "File exists; choose a folder that can be written to" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "a file"
+
+
+def test_the_command_loads_no_plotting_before_it_runs() -> None:
+    heavy = "{'pandas', 'seaborn', 'matplotlib', 'scipy', 'torch'}"
+    code = f"import sys, reports, reports.cli; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_table_without_figures_loads_no_plotting() -> None:
+    code = "import sys, reports.tables, reports.figures; print({'seaborn', 'matplotlib', 'pandas'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,263 @@
+"""The command line: what it accepts, what it refuses with which line, and what it exits with."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from suite import cli, records, registry
+from suite.commands import bench as bench_command
+from suite.commands import run as run_command
+from suite.commands.options import CellCommand, describe, field_options, peek
+from suite.config import specs
+from suite.errors import UserError
+
+ROOT = Path(cli.__file__).resolve().parents[1]
+Captured = pytest.CaptureFixture[str]
+
+PLUGIN = '''"""A method of one's own: yields the prior once, or raises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from suite.config import setting
+from suite.policy import Round
+
+
+@dataclass(frozen=True)
+class Config:
+    fail: bool = setting(False)
+
+
+def run(config: Config, prior, oracle, rng):
+    if config.fail:
+        raise RuntimeError("as it was told")
+    yield Round(prior, {})
+'''
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    """A reference to a plug-in baseline."""
+    (tmp_path / "mine.py").write_text(PLUGIN)
+    return f"{tmp_path / 'mine.py'}:run"
+
+
+def suite(*args: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """A command line in a process of its own, with the repository on the import path as if installed."""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+    command = [sys.executable, "-m", "suite", *args]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60)
+
+
+def test_help_names_every_command_and_loads_no_torch() -> None:
+    probe = "import sys; from suite.cli import main; main(['--help']); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+    for name, summary in cli.SUMMARIES.items():
+        assert f"  {name} " in done.stdout
+        assert summary in done.stdout
+
+
+def test_importing_suite_loads_no_torch() -> None:
+    probe = "import sys, suite; assert 'torch' not in sys.modules; suite.run; assert 'torch' in sys.modules"
+    subprocess.run([sys.executable, "-c", probe], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_command_table(name: str) -> None:
+    command = cli.group.get_command(None, name)  # type: ignore[arg-type]
+    assert command.name == name
+    assert command.help is not None
+    assert list(cli.SUMMARIES) == list(cli.COMMANDS)
+
+
+def test_list_as_json(capsys: Captured) -> None:
+    assert cli.main(["list", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert [task["id"] for task in content["tasks"]] == registry.ids("task")
+    assert [b["id"] for b in content["baselines"]] == registry.ids("baseline")
+    assert {b["id"] for b in content["baselines"] if b["control"]} == registry.controls()
+
+
+def test_list_fits_a_narrow_terminal() -> None:
+    done = suite("list")
+    assert done.returncode == 0
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    for kind in ("task", "baseline"):
+        for ref in registry.ids(kind):
+            assert f"\n{ref} " in done.stdout
+
+
+def run(*args: str, results: Path) -> int:
+    """`suite run` of the fast task with tracking off."""
+    return cli.main(
+        ["run", "--task", "gaussian-v1", "--budget", "500", "--results", str(results), "--tracking=off", *args]
+    )
+
+
+def test_run_writes_a_record_and_prints_where(tmp_path: Path, capsys: Captured) -> None:
+    code = run("--baseline=banel", "--seed", "3", "--epochs=2", "--reset=True", "--task.sigma", "0.6", results=tmp_path)
+    assert code == 0
+    (record,), broken = records.scan(tmp_path)
+    assert not broken
+    assert (record.seed, record.status) == (3, "finished")
+    assert record.identity["budget"] == 500
+    assert record.identity["baseline"]["config"]["epochs"] == 2
+    assert record.identity["baseline"]["config"]["reset"] is True
+    assert record.identity["task"]["config"] == {"sigma": 0.6}
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("gaussian-v1 banel seed 3: success ")
+    assert second == str(record.folder / "record.json")
+
+
+def test_quiet_prints_nothing(tmp_path: Path, mine: str, capsys: Captured) -> None:
+    assert run("--baseline", mine, "--quiet", results=tmp_path) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_config_file_is_overruled_by_flags_and_its_tuning_is_kept(tmp_path: Path) -> None:
+    tuning = {"study": "s", "nre": 100, "heldout": 10}
+    (tmp_path / "c.json").write_text(
+        json.dumps({"epochs": 3, "filter_factor": 2, "task": {"sigma": 0.7}, "tuning": tuning})
+    )
+    assert run("--baseline=banel", "--config", str(tmp_path / "c.json"), "--epochs=4", results=tmp_path) == 0
+    (record,), _ = records.scan(tmp_path)
+    assert record.identity["baseline"]["config"]["epochs"] == 4
+    assert record.identity["baseline"]["config"]["filter_factor"] == 2.0
+    assert record.identity["task"]["config"] == {"sigma": 0.7}
+    assert record.meta["tuning"] == tuning
+
+
+def test_a_failed_method_is_a_record_and_exit_code_1(tmp_path: Path, mine: str, capsys: Captured) -> None:
+    assert run("--baseline", mine, "--fail=True", results=tmp_path) == 1
+    (record,), _ = records.scan(tmp_path)
+    assert record.status == "failed"
+    assert "seed 0: FAILED, RuntimeError: as it was told at mine.py:18" in capsys.readouterr().out
+
+
+BAD = [
+    ("run --task gausian-v1 --baseline banel", "unknown task 'gausian-v1'; did you mean 'gaussian-v1'?"),
+    ("run --task gaussian-v1 --baseline bannel", "unknown baseline 'bannel'; did you mean 'banel'?"),
+    ("run --baseline banel", "--task is missing; `suite list`"),
+    ("run --task gaussian-v1", "--baseline is missing; `suite list`"),
+    ("run --task gaussian-v1 --baseline banel --epoch=3", "no option or field --epoch; did you mean '--epochs'?"),
+    ("run --task gaussian-v1 --baseline banel --task.sigm=3", "did you mean '--task.sigma'?"),
+    ("run --task gaussian-v1 --baseline banel --epochs", "--epochs"),
+    (
+        "run --task gaussian-v1 --baseline banel --epochs=0",
+        "epochs=0: must be at least 1; the nearest valid value is 1",
+    ),
+    ("run --task gaussian-v1 --baseline banel --task.sigma=9", "the nearest valid value is 3"),
+    ("run --task gaussian-v1 --baseline banel --budget=0", "--budget must be at least 1"),
+    ("run --task gaussian-v1 --baseline banel --budget=10 --batch=20", "smaller than one batch of 20"),
+    ("run --task gaussian-v1 --baseline banel --budget=many", "'many' is not a valid integer"),
+    ("run --task gaussian-v1 --baseline banel --seed=-1", "-1"),
+    ("run --task gaussian-v1 --baseline banel --threads=0", "--threads"),
+    ("run --task gaussian-v1 --baseline banel --protocol=none", "failures-only, all-rewards"),
+    ("run --task gaussian-v1 --baseline banel --heldout=some", "exact, off, auto, or a number"),
+    ("run --task gaussian-v1 --baseline banel --tracking=loud", "'offline', 'online', 'off'"),
+    ("run --task gaussian-v1 --baseline banel --device=tpu", "auto, cpu, cuda"),
+    ("run --task gaussian-v1 --baseline banel --config=/no/file.json", "/no/file.json: No such file"),
+    ("run --task gaussian-v1 --baseline /no/file.py:run", "no file /no/file.py"),
+    ("bench --tasks gaussian-v1 --baselines banel --seeds=0", "--seeds 0"),
+    ("bench --tasks gaussian-v1 --baselines banel --seeds=a,b", "--seeds a,b: give a number"),
+    ("bench --tasks gaussian-v1 --baselines banel --jobs=0", "--jobs"),
+    ("bench --tasks gaussian-v1 --baselines banel,bannel", "unknown baseline 'bannel'"),
+    ("bench --tasks , --baselines banel", "--tasks is missing"),
+    ("verify --results /no/such/folder", "/no/such/folder"),
+    ("pretrain gaussian-v1", "nothing to pre-train; possible: addition-v1"),
+    ("rnu", "no command 'rnu'; did you mean 'run'? possible: list, run, bench"),
+    ("--helf", "--helf"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), BAD, ids=[line for line, _ in BAD])
+def test_bad_input_is_one_line_and_exit_code_2(
+    line: str, message: str, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(line.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("suite: ")
+    assert message in err
+    assert not list(tmp_path.iterdir()), "something was written"
+
+
+@pytest.mark.parametrize("content", ["[1]", "{", '{"task": 3}', '{"tuning": 3}', '{"epoch": 3}', '{"task": {"x": 1}}'])
+def test_bad_config_files(content: str, tmp_path: Path, capsys: Captured) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(content)
+    assert run("--baseline=banel", "--config", str(path), results=tmp_path / "results") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_results_folder_that_cannot_be_made(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "file").write_text("")
+    assert run("--baseline=uniform", results=tmp_path / "file" / "results") == 2
+    assert "choose another folder" in capsys.readouterr().err
+
+
+def test_results_default_to_the_environment(tmp_path: Path, mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUITE_RESULTS", str(tmp_path / "elsewhere"))
+    assert cli.main(["run", "--task=gaussian-v1", f"--baseline={mine}", "--tracking=off", "--quiet"]) == 0
+    assert len(records.scan(tmp_path / "elsewhere")[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "value"),
+    [
+        (["--task", "a"], "a"),
+        (["--task=a"], "a"),
+        (["--task=a=b"], "a=b"),
+        (["--tasks=a"], ""),
+        (["--task.x=1"], ""),
+        (["--task", "a", "--task=b"], "b"),
+        (["--task"], ""),
+    ],
+)
+def test_peek(args: list[str], value: str) -> None:
+    assert peek(args, "--task") == value
+
+
+@pytest.mark.parametrize("command", [run_command.command, bench_command.command], ids=["run", "bench"])
+def test_no_registered_field_clashes_with_a_flag(command: CellCommand) -> None:
+    options = field_options(registry.ids("task"), registry.ids("baseline"), command.static)
+    names = [name for option in [*command.static, *options] for name in option.opts]
+    assert len(names) == len(set(names))
+
+
+def test_a_field_that_clashes_with_a_flag_is_refused(tmp_path: Path, mine: str) -> None:
+    path = Path(mine.rpartition(":")[0])
+    path.write_text(PLUGIN.replace("fail: bool = setting(False)", "budget: int = 3").replace("config.fail", "False"))
+    with pytest.raises(UserError, match=r"its field 'budget' is taken by the flag --budget"):
+        field_options([], [mine], run_command.command.static)
+
+
+def test_field_help_says_what_is_accepted() -> None:
+    (epochs,) = (s for s in specs(registry.load("baseline", "banel").config_class) if s.name == "epochs")
+    assert describe(epochs).startswith(
+        "Epochs of the failure model, E. [a whole number, at least 1; searched 1 to 100; "
+    )
+
+
+def test_help_of_run_shows_the_fields_of_what_is_named() -> None:
+    done = suite("run", "--task", "gaussian-v1", "--baseline", "banel", "--help")
+    assert "--filter_factor" in done.stdout
+    assert "--task.sigma" in done.stdout
+    assert "--filter_factor" not in suite("run", "--help").stdout
+
+
+def test_module_run_drops_the_working_directory(tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text("raise SystemExit('the wrong file')\n")
+    done = suite("list", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
