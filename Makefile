@@ -2,7 +2,7 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 TASKS ?= addition-v1
-BASELINES ?= banel,rnd,pseudo-count,count,pretrained,blind,tail
+BASELINES ?= banel,rnd,pseudo-count,pretrained,tail,uniform
 SEEDS ?= 2
 BUDGET ?= 7500
 JOBS ?= 2

@@ -21,7 +21,6 @@ from torch import Tensor
 
 from baselines.filtering import keep_highest, log_ratio, threshold
 from suite.config import setting, tunable
-from suite.errors import UserError
 from suite.oracle import Oracle
 from suite.policy import Acceptance, Filtered, Generator, Policy, Round
 
@@ -31,14 +30,14 @@ class Config:
     """BaNEL's knobs, in the paper's names; defaults tuned on addition-tune-v1 (LOG.md, 2026-11-23)."""
 
     batch: int = setting(500, valid=(1, None), help="reward evaluations per round, m")
-    epochs: int = tunable(2, 1, 100, log=True, valid=(1, None), help="epochs of the failure model, E")
-    filter_factor: float = tunable(3.39, 1.03, 16.0, log=True, valid=(1, None), help="1/f of the pool is kept")
+    epochs: int = tunable(9, 1, 100, log=True, valid=(1, None), help="epochs of the failure model, E")
+    filter_factor: float = tunable(11.1, 1.03, 16.0, log=True, valid=(1, None), help="1/f of the pool is kept")
     pool: int = setting(24_000, valid=(2, None), help="fresh samples that are filtered in a round")
     failure_lr: float = tunable(
-        1.67e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the failure model"
+        3.32e-4, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the failure model"
     )
-    distil_lr: float = tunable(6.7e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the distillation")
-    distil_epochs: int = tunable(4, 1, 4, valid=(1, None), help="passes over the kept samples")
+    distil_lr: float = tunable(4.07e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the distillation")
+    distil_epochs: int = tunable(3, 1, 4, valid=(1, None), help="passes over the kept samples")
     algorithm: Literal["distillation", "filtering"] = setting(
         "distillation", help="Algorithm 2 (fine-tune on what passes) or 1 (keep every filter, reject)"
     )
@@ -49,16 +48,21 @@ class Config:
     memory: Literal["round", "all"] = setting("round", help="failures it is fitted to: this round's or all")
     reset: bool = setting(False, help="distil into the pre-trained weights each round")
 
+    def __post_init__(self) -> None:
+        if self.algorithm == "filtering" and self.ratio != "prior/failure":
+            raise ValueError("algorithm filtering needs ratio prior/failure: its rejection region is a ratio")
+
+
+LEAST_ACCEPTED = 100
+"""Algorithm 1 leaves a filter out that would let fewer of `pool` prior samples pass: rejection would not end."""
 
 Streams = Callable[[str], torch.Generator]
 
 
 def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
     """Algorithm 1 or 2 until the budget is spent; one round per batch."""
-    if config.algorithm == "filtering" and config.ratio != "prior/failure":
-        raise UserError("--algorithm filtering needs --ratio prior/failure: its rejection region is a ratio")
     policy = prior.clone()  # p_θ
-    posterior: Policy = policy  # p̃
+    posterior: Policy = policy  # p̃: the policy itself in Algorithm 2, the filtered prior in Algorithm 1
     filters: list[tuple[Policy, float]] = []
     met: list[Tensor] = []
     while oracle.remaining:
@@ -76,8 +80,9 @@ def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Itera
         log_tau = threshold(score, config.filter_factor)
 
         if config.algorithm == "filtering":
-            filters = [*filters, (failure_model, log_tau)]
-            posterior = filtered(policy, filters, config.pool, rng("acceptance"))
+            candidate = filtered(policy, [*filters, (failure_model, log_tau)], config.pool, rng("acceptance"))
+            if candidate.acceptance.hits >= LEAST_ACCEPTED:
+                filters, posterior = candidate.filters, candidate
         else:
             accepted = keep_highest(pool, score, config.filter_factor)  # (⌈B / f⌉, T), samples of p̃
             if config.reset:
@@ -88,8 +93,6 @@ def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Itera
 
 def filtered(prior: Policy, filters: list[tuple[Policy, float]], pool: int, generator: torch.Generator) -> Filtered:
     """Algorithm 1's posterior, its acceptance counted on fresh samples of the prior."""
-    posterior = Filtered(prior, filters, Acceptance(1, 1))
-    hits = int(posterior.accepts(prior.sample(pool, generator)).sum())
-    if not hits:
-        raise RuntimeError(f"none of {pool} prior samples passes the {len(filters)} filters; lower --filter_factor")
+    unscaled = Filtered(prior, filters, Acceptance(1, 1))
+    hits = int(unscaled.accepts(prior.sample(pool, generator)).sum())
     return Filtered(prior, filters, Acceptance(hits, pool))

@@ -14,8 +14,17 @@ def log_ratio(log_prior: Tensor, log_failure: Tensor) -> Tensor:
 
 
 def threshold(score: Tensor, filter_factor: float) -> float:
-    """The adaptive log τ: the least of the ⌈B / f⌉ highest scores of a pool, float (B,), f = filter_factor ≥ 1."""
-    return float(torch.topk(score, kept(len(score), filter_factor)).values[-1])
+    """The adaptive log τ: the least of the ⌈B / f⌉ highest scores of a pool, float (B,), f = filter_factor ≥ 1.
+
+    Where more samples share that score than may pass, because one outcome fills much of the pool, τ is the next
+    higher score, so that the outcome does not pass for ever.
+    """
+    k = kept(len(score), filter_factor)
+    log_tau = torch.topk(score, k).values[-1]
+    higher = score[score > log_tau]
+    if len(higher) and int((score >= log_tau).sum()) > k:
+        log_tau = higher.min()
+    return float(log_tau)
 
 
 def keep_highest(x: Tensor, score: Tensor, filter_factor: float) -> Tensor:

@@ -1,7 +1,8 @@
 """What the novelty baselines share: policy gradient on a bonus, and samples as vectors.
 
-None of RND, counts and pseudo-counts says how a generator without dense rewards is to be trained; here the bonus is
-the reward of a REINFORCE step with a penalty on leaving the prior, the usual safeguard of post-training.
+None of RND, counts and pseudo-counts says how a generator without dense rewards is to be trained. Here the bonus is
+the reward of a score-function policy gradient with a penalty on leaving the prior, the usual safeguard of
+post-training: `policy_epochs` passes over a round's samples with fixed advantages, no ratio and no clipping.
 """
 
 from __future__ import annotations

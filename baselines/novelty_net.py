@@ -94,10 +94,11 @@ class RandomNetworkDistillation:
     @torch.no_grad()
     def normalise(self, x: Tensor) -> None:
         """Take the errors of x into the running standard deviation."""
+        self._count(len(x), self.target, self.predictor)
         self.errors.update(self.error(self.observe(x)))
 
     def visit(self, x: Tensor) -> float:
-        """Train the predictor on visited samples (B, T); the mean loss of the last epoch."""
+        """Train the predictor on visited samples (B, T); the loss of the last minibatch."""
         observed = self.observe(x)
         loss = torch.zeros(())
         with compute.phase("training"):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from baselines.novelty import NoveltyConfig, policy_gradient
 from suite import compute
-from suite.config import setting, tunable
+from suite.config import retuned, setting, tunable
 from suite.generators import Neural
 from suite.oracle import Oracle
 from suite.policy import Generator, Round
@@ -27,7 +27,10 @@ from suite.policy import Generator, Round
 class Config(NoveltyConfig):
     """The policy gradient's knobs and the density model's."""
 
-    density_lr: float = tunable(1e-2, 1e-4, 1e-1, log=True, valid=(0, None), help="step of the density model (SGD)")
+    policy_lr: float = retuned(NoveltyConfig, "policy_lr", 7.01e-5)
+    policy_epochs: int = retuned(NoveltyConfig, "policy_epochs", 6)
+    kl: float = retuned(NoveltyConfig, "kl", 0.0716)
+    density_lr: float = tunable(5.64e-4, 1e-4, 1e-1, log=True, valid=(0, None), help="step of the density model (SGD)")
     scale: float = setting(0.1, valid=(0, None), help="c, the source's 0.1")
 
 

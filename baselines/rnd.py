@@ -1,6 +1,7 @@
 """RND: policy gradient on the prediction error of a random network.
 
-bonus(x) = ‖f̂(x) − f(x)‖² / running std, f fixed and random, f̂ trained on the samples met.
+bonus(x) = ‖f̂(x) − f(x)‖² / running std, f fixed and random, f̂ trained on the samples met. The policy gradient
+standardises each batch of bonuses again, so that the running std shows in the metrics and not in the policy.
 
 Source: Burda, Edwards, Storkey, Klimov, "Exploration by Random Network Distillation", arXiv 1810.12894 (2018). The
 BaNEL paper uses it as a baseline; how it turns the bonus into a gradient is not stated there (see novelty.py).

@@ -5,6 +5,7 @@ The predictor visits the policy's own samples, as many as a round has evaluation
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], t
     net = RandomNetworkDistillation(
         prior, rng, features=config.features, lr=config.predictor_lr, epochs=config.predictor_epochs
     )
-    for _ in range(oracle.remaining // config.batch):
+    for _ in range(math.ceil(oracle.remaining / config.batch)):
         visited = policy.sample(config.batch, rng("visited"))  # (m, T)
         net.normalise(visited)
         loss = net.visit(visited)

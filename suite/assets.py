@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def write_manifest(folder: Path, *, command: str, recipe: dict[str, Any], measur
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path, required: Sequence[str]) -> dict[str, Any]:
     """The manifest of a folder of assets, after its files were held against their hashes.
 
     Raises:
@@ -39,15 +40,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.exists():
         raise UserError(f"no assets in {folder}; make them with `suite pretrain {folder.name}`")
+    again = f"restore it from git or run `suite pretrain {folder.name}`"
     try:
         manifest: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(
-            f"{path}: not JSON ({error}); restore it from git or run `suite pretrain {folder.name}`"
-        ) from error
-    for name, expected in manifest["files"].items():
+        hashes = {name: str(manifest["files"][name]) for name in required}
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: no manifest of {', '.join(required)} ({error!r}); {again}") from error
+    for name, expected in hashes.items():
         file = folder / name
         if not file.exists() or sha256(file) != expected:
             state = "missing" if not file.exists() else f"sha256 {sha256(file)[:12]}…, expected {expected[:12]}…"
-            raise UserError(f"{file}: {state}; restore it from git or run `{manifest['command']}`")
+            raise UserError(f"{file}: {state}; {again}")
     return manifest

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from suite import task as tasks
 from suite.intervals import clopper_pearson
-from suite.policy import Filtered, Policy
+from suite.policy import Filtered, Policy, made_of_engine_parts
 from suite.task import Task
 
 SAMPLES = 10_000
@@ -103,6 +103,11 @@ def measure(task: Task, policy: Policy, prior: Policy, heldout: str, generator: 
     point["distinct_successes"] = distinct(x[:SAMPLES][rewards[:SAMPLES]])
     point["distinct_share"] = point["distinct_successes"] / hits if hits else None
     if heldout == "exact":
+        if not made_of_engine_parts(policy, type(prior)):
+            raise TypeError(
+                f"heldout=exact would show every success to {type(policy).__name__}, a class of the method's own; "
+                "yield a policy made of the prior's class, Tempered or Filtered, or use --heldout N"
+            )
         log_probs = tasks.success_log_probs(task, policy)
         rate = task.exact(policy) if log_probs is None else float(log_probs.exp().sum())
         if rate is None:

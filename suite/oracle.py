@@ -21,6 +21,10 @@ PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 DUPLICATES: tuple[str, ...] = get_args(Duplicates)
 
 
+FREE_BATCHES = 50
+"""Batches in a row that may be answered from the ledger alone (`cache`) before the run is taken to be over."""
+
+
 class Feedback(NamedTuple):
     """What `evaluate` returns under `all-rewards`."""
 
@@ -84,7 +88,8 @@ class Oracle:
     """A budget of reward evaluations.
 
     The whole batch is charged, on disk, before it is evaluated. A batch that does not fit is neither charged nor
-    evaluated. Nothing resets the count. It guards against mistakes, not against malice: Python hides nothing.
+    evaluated. Nothing resets the count. It guards against mistakes, not against malice: Python hides nothing, and who
+    knows seed, task and baseline can compute its randomness.
 
     Args:
         verifier: the counted verifier.
@@ -121,6 +126,7 @@ class Oracle:
         self._lock = threading.Lock()
         self._batch = 0
         self._spent = 0
+        self._free = 0
         self._known: dict[bytes, bool] = {}
 
     @property
@@ -206,6 +212,9 @@ class Oracle:
         k, price = self._batch, int(priced.sum())
         if not len(x) or price > self.remaining:
             self._fits(price if len(x) else 0)
+        self._free = 0 if price else self._free + 1
+        if self._free > FREE_BATCHES:
+            raise BudgetExhausted(f"{FREE_BATCHES} batches in a row held nothing new; the policy has stopped exploring")
         earlier = self._ledger.replayed(k, x)
         if earlier is None:
             self._ledger.charge(k, x, priced)

@@ -51,7 +51,7 @@ class Generator(Policy, Protocol):
         """The same generator with every conditional probability raised to 1 / temperature."""
 
     def uniform(self) -> Policy:
-        """The uniform distribution over the samples that the generator's space declares well formed."""
+        """Uniform over the samples that the task declares well formed, else over symbols, one by one."""
 
 
 class Round(NamedTuple):
@@ -148,13 +148,14 @@ class Filtered:
 
 
 def made_of_engine_parts(policy: Policy, prior_type: type) -> bool:
-    """Whether a policy consists of the prior's own class and this module's combinators only.
+    """Whether a policy consists of classes from the prior's own module and this module's combinators only.
 
     The oracle draws from such policies alone under `failures-only`: a method's own `sample` could write down what
-    it was asked for, and batch minus failures would be the successes.
+    it was asked for, and batch minus failures would be the successes. Exact measurement asks such policies alone
+    for the probabilities of all successes: a method's own `log_prob` could write those down.
     """
-    if type(policy) not in (prior_type, Tempered, Filtered):
-        return False
     if any(callable(getattr(type(policy), name, None)) for name in vars(policy)):
         return False  # a method of the class, replaced on this one object
-    return type(policy) is prior_type or all(made_of_engine_parts(part, prior_type) for part in policy.parts)  # type: ignore[attr-defined]
+    if isinstance(policy, Tempered | Filtered) and type(policy) in (Tempered, Filtered):
+        return all(made_of_engine_parts(part, prior_type) for part in policy.parts)
+    return type(policy).__module__ == prior_type.__module__

@@ -38,6 +38,7 @@ def meta(attempt: int, started: float, tuning: Mapping[str, object] | None) -> d
         "dirty": dirty,
         "engine": __version__,
         "tuning": None if tuning is None else dict(tuning),
+        "policies": [],
         "attempt": attempt,
         "tracking": "off",
     }

@@ -105,7 +105,7 @@ def identify(
     a_task_config = configs.build(task_entry.config_class, task_config or {})
     a_config = configs.build(baseline_entry.config_class, config or {})
     probe = _probe(task_entry, a_task_config)
-    heldout = resolve_heldout(heldout, probe, task_entry.id)
+    heldout = resolve_heldout(heldout, functools.partial(_is_exact, task_entry, a_task_config), task_entry.id)
     batch = getattr(a_config, "batch", 1)
     if budget < batch:
         raise UserError(f"--budget {budget} is smaller than one batch of {batch}; raise it or pass --batch {budget}")
@@ -133,6 +133,11 @@ def identify(
     return Identity(content, task_entry, a_task_config, baseline_entry, a_config)
 
 
+@functools.lru_cache(maxsize=8)
+def _is_exact(entry: registry.Entry, config: Any) -> bool:
+    return tasks.is_exact(_probe(entry, config))
+
+
 def one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise UserError(f"{flag} {value!r} is unknown; one of {', '.join(allowed)}")
@@ -145,14 +150,15 @@ def _probe(entry: registry.Entry, config: Any) -> Task:
     return task
 
 
-def resolve_heldout(heldout: str, task: Task, task_id: str) -> str:
+def resolve_heldout(heldout: str, is_exact: Callable[[], bool], task_id: str) -> str:
+    """The held-out mode that `heldout` stands for: `exact`, `off` or a number of samples."""
     if heldout == "auto":
-        return "exact" if tasks.is_exact(task) else str(estimators.SAMPLES)
+        return "exact" if is_exact() else str(estimators.SAMPLES)
     if heldout == "off" or (heldout.isdecimal() and int(heldout) >= 2):
         return str(int(heldout)) if heldout.isdecimal() else heldout
     if heldout != "exact":
         raise UserError(f"--heldout {heldout!r} is unknown; exact, off, auto, or a number of samples from 2 on")
-    if not tasks.is_exact(task):
+    if not is_exact():
         raise UserError(f"--heldout exact, but {task_id} enumerates no successes; use --heldout {estimators.SAMPLES}")
     return heldout
 
@@ -328,9 +334,10 @@ class _Run:
                 summary = ledger.summarise(self.ledger.batches())
                 self.ledger.close()
         if error is None:
-            weights.save(policy, self.folder / "policy-final.safetensors")
-            if self.best is not None:
-                weights.save(self.best[1], self.folder / "policy-best.safetensors")
+            kept = {"final": policy} | ({} if self.best is None else {"best": self.best[1]})
+            self.meta["policies"] = [
+                which for which, p in kept.items() if weights.save(p, self.folder / f"policy-{which}.safetensors")
+            ]
         result = self.result(error, summary, meter)
         self.meta["seconds"] = {name: tally.seconds for name, tally in meter.tallies.items()}
         self.meta["seconds"]["total"] = sum(tally.seconds for tally in meter.tallies.values())

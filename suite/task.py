@@ -21,7 +21,7 @@ class Task(Protocol):
     - `success_log_probs(policy) -> float64 (S,) | None`: log p of every success, where they can be enumerated;
     - `assets: dict[str, str]`: sha256 of the files it needs, by name;
     - `references() -> dict[str, Policy]`: a hand-written rule, an optimal posterior;
-    - `pretrain(folder, say)`: a static method that makes the assets.
+    - `pretrain(say)`: a class method that makes the assets, saying how far it is.
     """
 
     config: Any

@@ -89,7 +89,7 @@ def verify_one(record: Record, *, rerun: bool = False) -> Verdict:
         try:
             torch.set_num_threads(record.identity["threads"])
             task = build_task(record.task, records.canonical(record.identity["task"]["config"]))
-            checks += [*check_ledger(record, task), *check_policies(record, task)]
+            checks += [*check_ledger(record, task), *check_summary(record), *check_policies(record, task)]
             if rerun:
                 checks.append(check_rerun(record))
             verified = all(check.ok for check in checks)
@@ -147,28 +147,50 @@ def equal(name: str, recorded: object, found: object) -> Check:
     return Check(name, recorded == found, f"record says {recorded}, ledger {found}")
 
 
+def check_summary(record: Record) -> list[Check]:
+    """What the record's summary says against its own curve."""
+    if record.identity["heldout"] == "off":
+        return []
+    result, curve = record.result, record.result["curve"]
+    ends = {"base": curve[0], "final": curve[-1]}
+    checks = [
+        Check(f"{which} of the curve", result[which] == runner.placed(point), f"summary {result[which]}")
+        for which, point in ends.items()
+    ]
+    chosen, estimate, _ = estimators.best(curve)
+    best = runner.placed(chosen | estimate._asdict())
+    found = {name: value for name, value in result["best"].items() if name != "selected_on"}
+    checks.append(Check("best of the curve", found == best, f"summary {found}, curve {best}"))
+    base = result["base"]["success_rate"]
+    for which in ("final", "best"):
+        expected = result[which]["success_rate"] / base if base else None
+        recorded = result[f"improvement_{which}"]
+        checks.append(Check(f"{which} improvement", recorded == expected, f"summary {recorded}, quotient {expected}"))
+    return checks
+
+
 def check_policies(record: Record, task: Task) -> list[Check]:
-    """Final and best success rate from the saved policies."""
+    """Base rate from the prior, final and best success rate from the saved policies."""
     if record.identity["heldout"] == "off":
         return []
     prior = task.prior()
-    checks = []
-    for which in ("final", "best"):
+    checks = [check_rate(record, task, prior, "base")]
+    for which in record.meta["policies"]:
         path = record.folder / f"policy-{which}.safetensors"
-        if not path.exists():
-            continue
-        summary = record.result[which]
         try:
             policy = weights.load(path, prior)
         except Exception as error:  # whatever a broken file makes safetensors or torch say
             checks.append(Check(f"{which} success rate", False, f"{path.name} cannot be loaded: {error}"))
             continue
-        found = remeasure(record, task, policy, which)
-        close = math.isclose(found, summary["success_rate"], rel_tol=RTOL, abs_tol=1e-15)
-        checks.append(
-            Check(f"{which} success rate", close, f"record says {summary['success_rate']:.8g}, policy {found:.8g}")
-        )
+        checks.append(check_rate(record, task, policy, which))
     return checks
+
+
+def check_rate(record: Record, task: Task, policy: Any, which: str) -> Check:
+    """The recorded success rate of a policy against the one measured now."""
+    found, recorded = remeasure(record, task, policy, which), record.result[which]["success_rate"]
+    close = math.isclose(found, recorded, rel_tol=RTOL, abs_tol=1e-15)
+    return Check(f"{which} success rate", close, f"record says {recorded:.8g}, policy {found:.8g}")
 
 
 def remeasure(record: Record, task: Task, policy: Any, which: str) -> float:

@@ -25,6 +25,8 @@ def describe(policy: Policy) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     elif isinstance(policy, Filtered):
         parts = [policy.prior, *(model for model, _ in policy.filters)]
         how = {"kind": "filtered", "log_taus": [tau for _, tau in policy.filters], "acceptance": policy.acceptance}
+    elif getattr(policy, "saved_as", None) == "uniform":  # what the prior's `uniform()` gives
+        return {"kind": "uniform"}, {}
     else:
         return None
     tensors: dict[str, Tensor] = {}
@@ -70,6 +72,8 @@ def load(path: Path, prior: Generator) -> Policy:
 
 
 def _build(how: dict[str, Any], tensors: dict[str, Tensor], prior: Generator) -> Policy:
+    if how["kind"] == "uniform":
+        return prior.uniform()
     if how["kind"] == "net":
         net = prior.clone()
         net.load_state_dict(tensors)

@@ -43,6 +43,8 @@ class Config:
 class UniformQuestions:
     """The uniform distribution over well-formed questions; with or without leading zeros."""
 
+    saved_as = "uniform"
+
     def __init__(self, leading_zeros: bool) -> None:
         index = torch.arange(grammar.OPERANDS)
         value, digits = grammar.operand(index)
@@ -51,8 +53,9 @@ class UniformQuestions:
         self.leading_zeros = leading_zeros
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        pick = torch.randint(len(self.operands), (2, n), generator=generator)
-        return grammar.write(self.operands[pick[0]] * grammar.OPERANDS + self.operands[pick[1]])
+        pick = torch.randint(len(self.operands), (2, n), generator=generator, device=generator.device).cpu()
+        x = grammar.write(self.operands[pick[0]] * grammar.OPERANDS + self.operands[pick[1]])
+        return x.to(generator.device)
 
     def log_prob(self, x: Tensor) -> Tensor:
         index, _, leading_zero = grammar.read(x)
@@ -78,12 +81,13 @@ class Addition:
     config: Config
     pair: ClassVar[str] = "addition-v1"
     leading_zeros: ClassVar[bool] = True
-    estimator: ClassVar[str] = "exact"
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.folder = ASSETS / self.pair
-        self.manifest = read_manifest(self.folder)
+        self.manifest = read_manifest(
+            self.folder, ("attacker.safetensors", "failures.safetensors", "target.safetensors")
+        )
         self.assets: dict[str, str] = self.manifest["files"]
 
     def prior(self) -> Attacker:
@@ -150,9 +154,9 @@ class Addition:
         return {"uniform": UniformQuestions(self.leading_zeros)}
 
     @classmethod
-    def pretrain(cls, folder: Path | None, say: Callable[[str], None]) -> None:
+    def pretrain(cls, say: Callable[[str], None]) -> None:
         """Train target and attacker and enumerate the target's failures."""
-        pretrain(cls.pair, folder or ASSETS / cls.pair, say)
+        pretrain(cls.pair, ASSETS / cls.pair, say)
 
 
 class AdditionNoZeros(Addition):

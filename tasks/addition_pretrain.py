@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from suite.assets import write_manifest
+from suite.assets import sha256, write_manifest
 from suite.generators import Forest, Shape, Transformer
 from tasks import addition_grammar as grammar
 from tasks.addition_target import SHAPE as TARGET_SHAPE
@@ -67,8 +67,8 @@ def train_target(recipe: Recipe, checkpoint: Path, say: Say) -> Transformer:
     optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.lr, weight_decay=0.01, fused=True)
     rng = generator(recipe.target_seed)
     first = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+    state = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else {}
+    if state.get("recipe") == dataclasses.asdict(recipe):
         net.load_state_dict(state["net"])
         optimizer.load_state_dict(state["optimizer"])
         rng.set_state(state["rng"])
@@ -89,7 +89,8 @@ def train_target(recipe: Recipe, checkpoint: Path, say: Say) -> Transformer:
             wrong = (Target(net).margin(x, grammar.read(x)[1]) <= 0).double().mean()
             say(f"target step {step + 1}/{recipe.target_steps} loss {loss.item():.4f} wrong {float(wrong):.5f}")
             state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "rng": rng.get_state()}
-            torch.save({**state, "step": step + 1}, checkpoint.with_suffix(".tmp"))
+            state |= {"step": step + 1, "recipe": dataclasses.asdict(recipe)}
+            torch.save(state, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").rename(checkpoint)
     return net
 
@@ -156,7 +157,7 @@ def pretrain(task_id: str, folder: Path, say: Say) -> None:
     work.mkdir(exist_ok=True)
     net = train_target(recipe, work / "target.pt", say)
     save_file(net.state_dict(), folder / "target.safetensors")
-    table = work / "margins.safetensors"
+    table = work / f"margins-{sha256(folder / 'target.safetensors')[:12]}.safetensors"
     if not table.exists():
         save_file({"margins": enumerate_margins(Target(net), say)}, table)
     margins = load_file(table)["margins"]

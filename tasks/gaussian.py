@@ -3,13 +3,15 @@
 Bins of width 0.2 centred at -3, -2.8, ..., 3; the prior is N(0, 0.5²) on them; reward 1 in the bins at -2 and +2.
 Sparse because both lie four standard deviations out: base success rate 1.07e-4, exact.
 
+Under failures-only the novelty bonuses stand still here: a table's gradient moves only outcomes that were met, and the
+successes among them are withheld.
+
 Source: arXiv 2510.09596, the introductory figure; σ = 0.5, because at σ = 1 the base rate is 2 %.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -34,7 +36,6 @@ class Gaussian:
     """The paper's 1-D illustration: 31 bins of a Gaussian, two in its tail are successes."""
 
     config: Config
-    estimator: Literal["exact"] = "exact"
 
     def __init__(self, config: Config) -> None:
         self.config = config

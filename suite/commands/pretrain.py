@@ -11,10 +11,10 @@ from suite.errors import UserError
 @click.command("pretrain")
 @click.argument("task")
 def command(task: str) -> None:
-    """Make the assets of TASK, beside its source file in `assets/`."""
+    """Make the assets of TASK: weights, tables and their manifest."""
     entry = registry.load("task", task)
     pretrain = getattr(entry.target, "pretrain", None)
     if pretrain is None:
         able = [ref for ref in registry.ids("task") if hasattr(registry.load("task", ref).target, "pretrain")]
         raise UserError(f"task {task!r} has nothing to pre-train; possible: {', '.join(able) or 'none'}")
-    pretrain(entry.source.parent / "assets" / entry.id.rpartition(":")[2], click.echo)
+    pretrain(click.echo)

@@ -10,6 +10,9 @@ from suite import compute
 from suite.generators.neural import Neural
 from suite.policy import Policy, Tempered
 
+MOST = 0.5
+"""Largest share of a table that one epoch replaces: outcomes that a fit lacks are not lost at once."""
+
 
 class Table(Neural):
     """p(x) = softmax(logits)[x] over V outcomes; samples are int64 (n, 1).
@@ -60,7 +63,7 @@ class Table(Neural):
     ) -> float:
         """Natural-gradient ascent on the weighted log-likelihood, p ← p + η Σ_i w_i (e(x_i) − p) / B, once an epoch.
 
-        Exact and without noise: outcomes that x lacks lose the share η = min(1, lr · lr_scale) of their probability
+        Exact and without noise: outcomes that x lacks lose the share η = min(0.5, lr · lr_scale) of their probability
         in every epoch. Same arguments and return value as `Neural.fit`; `generator` and `batch_size` are not needed.
         """
         if not len(x) or not epochs:
@@ -72,7 +75,7 @@ class Table(Neural):
             for _ in range(epochs):
                 p = self.probabilities().cpu()
                 loss = -float((pull * p.log()).sum())
-                p = (p + min(1.0, lr * self.lr_scale) * (pull - pull.sum() * p)).clamp(min=1e-12)
+                p = (p + min(MOST, lr * self.lr_scale) * (pull - pull.sum() * p)).clamp(min=1e-12)
                 self.logits.copy_((p / p.sum()).log())
                 compute.count(len(x), 3 * self.flops_per_token * len(x))
         return loss

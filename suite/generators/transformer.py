@@ -125,9 +125,6 @@ class Transformer(Neural):
         ends = x == self.shape.end
         return (ends.cumsum(dim=1) - ends.long()) == 0
 
-    def trained_tokens(self, x: Tensor) -> int:
-        return x.numel()
-
     # -- the policies made from it ------------------------------------------------------------------------------
 
     def tempered(self, temperature: float) -> Policy:

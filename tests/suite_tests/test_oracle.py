@@ -345,7 +345,6 @@ def test_cache_pays_once_and_answers_the_rest_from_the_ledger(make_oracle: Make)
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="a policy that has only met samples left is collected from for ever, for free")
 def test_cache_ends_where_nothing_new_is_left(make_oracle: Make, uniform_table: Callable[[int], Table]) -> None:
     """8 codes cannot spend a budget of 20, and `while oracle.remaining` must end."""
     oracle = make_oracle(odd, duplicates="cache", budget=20)

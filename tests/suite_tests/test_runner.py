@@ -291,8 +291,9 @@ def test_saved_policies_are_the_ones_measured(run: Run, plugin: Plugin) -> None:
 
 
 def test_a_policy_of_the_methods_own_kind_is_measured_and_not_saved(run: Run) -> None:
-    record = run(baseline="methods.py:mixed")
+    record = run(baseline="methods.py:mixed", heldout="500")
     assert record.status == "finished"
+    assert "final" not in record.meta["policies"]
     assert not (record.folder / "policy-final.safetensors").exists()
 
 

@@ -73,6 +73,12 @@ def test_good_records_are_verified(results: Path) -> None:
             "successes",
             "first success",
             "rewards",
+            "base of the curve",
+            "final of the curve",
+            "best of the curve",
+            "final improvement",
+            "best improvement",
+            "base success rate",
             "final success rate",
             "best success rate",
         ]
@@ -98,7 +104,7 @@ def test_every_kind_of_policy_is_verified(tmp_path: Path, heldout: str, baseline
     assert record.status == "finished"
     verdict = verify.verify_one(record)
     assert (verdict.verified, failed_checks(verdict)) == (True, [])
-    assert len(verdict.checks) == (5 if heldout == "off" else 7)
+    assert len(verdict.checks) == (5 if heldout == "off" else 13)
 
 
 def test_a_reward_that_was_changed_in_the_ledger_is_found(record: Record) -> None:
@@ -141,6 +147,9 @@ def test_more_charges_than_the_budget_are_found(record: Record) -> None:
             "final success rate",
         ),
         (lambda result: result["best"].update(success_rate=0.99), "best success rate"),
+        (lambda result: result["base"].update(success_rate=1e-5), "base success rate"),
+        (lambda result: result.update(improvement_final=1e3), "final improvement"),
+        (lambda result: result["curve"][-1].update(success_rate=0.5), "final of the curve"),
     ],
 )
 def test_a_number_that_was_changed_in_the_record_is_found(
@@ -148,7 +157,12 @@ def test_a_number_that_was_changed_in_the_record_is_found(
 ) -> None:
     verdict = verify.verify_one(change_result(record, change))
     assert verdict.verified is False
-    assert failed_checks(verdict) == [check]
+    assert check in failed_checks(verdict)
+
+
+def test_a_policy_that_was_deleted_is_found(record: Record) -> None:
+    (record.folder / "policy-final.safetensors").unlink()
+    assert failed_checks(verify.verify_one(record)) == ["final success rate"]
 
 
 def test_a_policy_that_was_changed_is_found(record: Record) -> None:
