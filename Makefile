@@ -25,8 +25,8 @@ $(STAMP): pyproject.toml constraints.txt
 
 leaderboard: $(STAMP)
 	$(BIN)/suite bench --tasks $(TASKS) --baselines $(BASELINES) --seeds $(SEEDS) --budget $(BUDGET) \
-		--jobs $(JOBS) --results $(RESULTS)
-	$(BIN)/suite report --results $(RESULTS) --out $(OUT)
+		--jobs $(JOBS) --results $(RESULTS); status=$$?; \
+	$(BIN)/suite report --results $(RESULTS) --out $(OUT) && exit $$status
 
 # All that needs no server, the slow tests too.
 test: $(STAMP)

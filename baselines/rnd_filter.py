@@ -23,13 +23,13 @@ class Config:
     """BaNEL's filter and RND's predictor."""
 
     batch: int = setting(500, valid=(1, None), help="samples that the predictor visits in a round")
-    filter_factor: float = tunable(4.0, 1.03, 16.0, log=True, valid=(1, None), help="1/f of the pool is kept")
+    filter_factor: float = tunable(1.36, 1.03, 16.0, log=True, valid=(1, None), help="1/f of the pool is kept")
     pool: int = setting(24_000, valid=(2, None), help="fresh samples that are filtered in a round")
-    distil_lr: float = tunable(1e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the distillation")
-    distil_epochs: int = tunable(1, 1, 4, valid=(1, None), help="passes over the kept samples")
+    distil_lr: float = tunable(7.38e-4, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the distillation")
+    distil_epochs: int = tunable(3, 1, 4, valid=(1, None), help="passes over the kept samples")
     features: int = setting(64, valid=(1, None), help="outputs of the two networks")
-    predictor_lr: float = tunable(1e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the predictor")
-    predictor_epochs: int = tunable(20, 1, 100, log=True, valid=(1, None), help="passes of the predictor over a batch")
+    predictor_lr: float = tunable(6.7e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the predictor")
+    predictor_epochs: int = tunable(86, 1, 100, log=True, valid=(1, None), help="passes of the predictor over a batch")
 
 
 def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:

@@ -7,6 +7,10 @@ class UserError(ValueError):
     """Bad input: what was given, what is possible, what to type. The CLI prints it and exits with 2."""
 
 
+class NewerSchema(UserError):
+    """A file written by a newer version of the suite."""
+
+
 class BudgetExhausted(RuntimeError):
     """A batch does not fit into what is left of the budget; nothing of it was charged or evaluated."""
 

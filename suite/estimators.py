@@ -13,7 +13,7 @@ from torch import Tensor
 
 from suite import task as tasks
 from suite.intervals import clopper_pearson
-from suite.policy import Filtered, Policy, made_of_engine_parts
+from suite.policy import Filtered, Policy, made_of_engine_parts, own_types
 from suite.task import Task
 
 SAMPLES = 10_000
@@ -103,7 +103,7 @@ def measure(task: Task, policy: Policy, prior: Policy, heldout: str, generator: 
     point["distinct_successes"] = distinct(x[:SAMPLES][rewards[:SAMPLES]])
     point["distinct_share"] = point["distinct_successes"] / hits if hits else None
     if heldout == "exact":
-        if not made_of_engine_parts(policy, type(prior)):
+        if not made_of_engine_parts(policy, own_types(prior)):
             raise TypeError(
                 f"heldout=exact would show every success to {type(policy).__name__}, a class of the method's own; "
                 "yield a policy made of the prior's class, Tempered or Filtered, or use --heldout N"

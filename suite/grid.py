@@ -84,7 +84,7 @@ def bench(
         "device": device,
         "threads": threads,
     }
-    extras = {"results": str(results_folder(results)), "tracking": tracking, "force": force, "tuning": tuning}
+    extras = {"results": str(results_folder(results)), "tracking": tracking, "tuning": tuning}
     task_fields = shared_fields("task", tasks, task_config or {})
     fields = shared_fields("baseline", baselines, config or {})
     calls = [
@@ -107,9 +107,14 @@ def bench(
         if progress is not None:
             progress(CellDone(record, len(found), len(cells), fresh))
 
+    if force:  # here and once: a worker that is tried again must find its ledger
+        from suite.runner import set_aside
+
+        for cell in cells.values():
+            set_aside(cell.identity, results)
     missing: list[_Call] = []
     for name, cell in cells.items():
-        earlier = None if force else cell.identity.finished(results)
+        earlier = cell.identity.finished(results)
         if earlier is None:
             missing.append((name, cell.call | options | extras))
         else:

@@ -13,7 +13,7 @@ from torch import Tensor
 from suite import compute
 from suite.errors import BudgetExhausted, UserError, VerifierError
 from suite.ledger import Ledger
-from suite.policy import Generator, Policy, made_of_engine_parts
+from suite.policy import Generator, Policy, made_of_engine_parts, own_types
 
 Protocol = Literal["failures-only", "all-rewards"]
 Duplicates = Literal["charge", "cache", "reject"]
@@ -121,7 +121,7 @@ class Oracle:
         self._duplicates = duplicates
         self._verify = verifier
         self._ledger = ledger
-        self._prior_type = type(prior)
+        self._own = own_types(prior)
         self._generator = generator
         self._lock = threading.Lock()
         self._batch = 0
@@ -166,9 +166,10 @@ class Oracle:
             raise UserError(
                 "oracle.collect belongs to --protocol failures-only; under all-rewards call oracle.evaluate"
             )
-        if not made_of_engine_parts(policy, self._prior_type):
+        if not made_of_engine_parts(policy, self._own):
+            own = ", ".join(sorted(kind.__name__ for kind in self._own))
             raise TypeError(
-                f"failures-only: the oracle draws only from the prior's class ({self._prior_type.__name__}) and from "
+                f"failures-only: the oracle draws only from the task's own classes ({own}) and from "
                 f"Tempered or Filtered ones, got {type(policy).__name__}; use --protocol all-rewards for your own"
             )
         with self._lock:
@@ -236,7 +237,7 @@ class Oracle:
     def _evaluate(self, x: Tensor, priced: Tensor) -> Tensor:
         rewards = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         if priced.any():
-            rewards[priced] = self._verify(x[priced])
+            rewards[priced] = self._verify(x[priced]).to(x.device)
         fresh = {_key(x[i]): bool(rewards[i]) for i in priced.nonzero().flatten().tolist()} if not priced.all() else {}
         for i in (~priced).nonzero().flatten().tolist():
             key = _key(x[i])

@@ -147,8 +147,14 @@ class Filtered:
         return torch.where(self.accepts(x), log_p, -torch.inf)
 
 
-def made_of_engine_parts(policy: Policy, prior_type: type) -> bool:
-    """Whether a policy consists of classes from the prior's own module and this module's combinators only.
+def own_types(prior: Any) -> frozenset[type]:
+    """The classes that a task vouches for: its prior's and its uniform distribution's."""
+    uniform = getattr(prior, "uniform", None)
+    return frozenset({type(prior)} | ({type(uniform())} if uniform else set())) - {Tempered, Filtered}
+
+
+def made_of_engine_parts(policy: Policy, own: frozenset[type]) -> bool:
+    """Whether a policy consists of the task's :func:`own_types` and this module's combinators only.
 
     The oracle draws from such policies alone under `failures-only`: a method's own `sample` could write down what
     it was asked for, and batch minus failures would be the successes. Exact measurement asks such policies alone
@@ -157,5 +163,5 @@ def made_of_engine_parts(policy: Policy, prior_type: type) -> bool:
     if any(callable(getattr(type(policy), name, None)) for name in vars(policy)):
         return False  # a method of the class, replaced on this one object
     if isinstance(policy, Tempered | Filtered) and type(policy) in (Tempered, Filtered):
-        return all(made_of_engine_parts(part, prior_type) for part in policy.parts)
-    return type(policy).__module__ == prior_type.__module__
+        return all(made_of_engine_parts(part, own) for part in policy.parts)
+    return type(policy) in own

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from suite.errors import UserError
+from suite.errors import NewerSchema, UserError
 
 SCHEMA = 1
 
@@ -100,7 +100,7 @@ def read(path: Path) -> Record:
         content = json.loads(path.read_text())
         schema = content["schema"]
         if schema > SCHEMA:
-            raise UserError(f"{path}: record schema {schema}, this version reads up to {SCHEMA}; update the suite")
+            raise NewerSchema(f"{path}: record schema {schema}, this version reads up to {SCHEMA}; update the suite")
         record = Record(content["cell"], content["identity"], content["result"], content["meta"], path.parent)
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, UserError):
@@ -112,11 +112,17 @@ def read(path: Path) -> Record:
 
 
 def scan(results: Path | str | None) -> tuple[list[Record], list[str]]:
-    """All records below a results folder, by cell, and one line for every file that is none."""
+    """All records below a results folder, by cell, and one line for every file that is none.
+
+    Raises:
+        NewerSchema: a record that only a newer version can read; half a folder would mislead.
+    """
     records, broken = [], []
     for path in sorted(results_folder(results).glob("cells/*/record.json")):
         try:
             records.append(read(path))
+        except NewerSchema:
+            raise
         except UserError as error:
             broken.append(str(error))
     return records, broken

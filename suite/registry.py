@@ -155,7 +155,7 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up while it is being executed
     try:
         exec(compile(source, path, "exec"), vars(module))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UserError(_import_failure(path, error)) from error
     return module
@@ -179,7 +179,7 @@ def _origin(name: str) -> Path:
     return Path(str(spec.origin if spec else name))
 
 
-def _import_failure(path: Path, error: Exception) -> str:
+def _import_failure(path: Path, error: BaseException) -> str:
     """`file:line: Error: message`: of the syntax error, else of the last line of `path` that was running."""
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: syntax error: {error.msg}"

@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import functools
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -216,7 +217,9 @@ def run(
         device=device,
         threads=threads,
     )
-    with _cell(identity, results, force) as (folder, earlier, attempt):
+    if force:
+        set_aside(identity, results)
+    with _cell(identity, results) as (folder, earlier, attempt):
         if earlier is not None:
             provenance.warn_if_engine_differs(earlier.meta)
             return earlier
@@ -230,9 +233,44 @@ def run(
             torch.set_num_threads(before)
 
 
+def set_aside(identity: Identity, results: Path | str | None) -> None:
+    """Make a cell one that has never run; its record stays as attempt-N.json."""
+    with _locked(identity, results) as folder:
+        path = folder / "record.json"
+        if path.exists():
+            path.rename(folder / f"attempt-{_attempt(folder)}.json")
+        for name in ("ledger.sqlite", "verify.json", "policy-final.safetensors", "policy-best.safetensors"):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _attempt(folder: Path) -> int:
+    return 1 + len(list(folder.glob("attempt-*.json")))
+
+
 @contextlib.contextmanager
-def _cell(identity: Identity, results: Path | str | None, force: bool) -> Iterator[tuple[Path, Record | None, int]]:
-    """The cell's folder under its lock, its finished record unless `force`, and the attempt's number."""
+def _cell(identity: Identity, results: Path | str | None) -> Iterator[tuple[Path, Record | None, int]]:
+    """The cell's folder under its lock, its finished record, and the attempt's number; a failed one is set aside.
+
+    Bad input that shows only when the method runs leaves nothing behind, where nothing was charged.
+    """
+    with _locked(identity, results) as folder:
+        path = folder / "record.json"
+        earlier = records.read(path) if path.exists() else None
+        if earlier is not None and earlier.status != "finished":
+            path.rename(folder / f"attempt-{_attempt(folder)}.json")
+            earlier = None
+        try:
+            yield folder, earlier, _attempt(folder)
+        except UserError:
+            book = folder / "ledger.sqlite"
+            if not path.exists() and _attempt(folder) == 1 and not (book.exists() and Ledger(book).nre):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+@contextlib.contextmanager
+def _locked(identity: Identity, results: Path | str | None) -> Iterator[Path]:
+    """The cell's folder, made if it is not there, under its lock."""
     folder = identity.folder(results)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -244,21 +282,12 @@ def _cell(identity: Identity, results: Path | str | None, force: bool) -> Iterat
             f"--results {records.results_folder(results)}: {error.strerror or error}; choose another folder"
         ) from error
     with lock:
-        path = folder / "record.json"
-        earlier = records.read(path) if path.exists() else None
-        attempt = 1 + len(list(folder.glob("attempt-*.json")))
-        if earlier is not None and (force or earlier.status != "finished"):
-            path.rename(folder / f"attempt-{attempt}.json")
-            earlier, attempt = None, attempt + 1
-        if force:
-            for name in ("ledger.sqlite", "verify.json", "policy-final.safetensors", "policy-best.safetensors"):
-                (folder / name).unlink(missing_ok=True)
-        yield folder, earlier, attempt
+        yield folder
 
 
 def fail(identity: Identity, results: Path | str | None, message: str) -> Record:
     """The failed record of a cell whose process died, written where it will be found."""
-    with _cell(identity, results, force=False) as (folder, earlier, attempt):
+    with _cell(identity, results) as (folder, earlier, attempt):
         if earlier is not None:
             return earlier
         error = {"type": "ProcessDied", "message": message, "where": None}
@@ -454,9 +483,12 @@ def heldout_stream(identity: Mapping[str, Any], index: int) -> torch.Generator:
     return Streams(derive(cell_seed(identity), "heldout", index), identity["device"])("draw")
 
 
+PLACED = ("round", "nre", *estimators.Estimate._fields, "stream")
+
+
 def placed(point: dict[str, Any]) -> dict[str, Any]:
     """The parts of a point that stand in a record's summary."""
-    return {field: point[field] for field in ("round", "nre", "success_rate", "low", "high", "stream")}
+    return {field: point[field] for field in PLACED}
 
 
 def best_score(point: dict[str, Any]) -> float:

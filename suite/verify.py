@@ -20,6 +20,7 @@ import torch
 
 from suite import config as configs
 from suite import estimators, ledger, records, registry, runner, weights
+from suite import task as tasks
 from suite.errors import UserError
 from suite.ledger import Ledger
 from suite.records import Record
@@ -86,15 +87,18 @@ def verify_one(record: Record, *, rerun: bool = False) -> Verdict:
     checks: list[Check] = []
     verified: bool | None = None
     if record.status == "finished":
+        before = torch.get_num_threads()
+        torch.set_num_threads(record.identity["threads"])
         try:
-            torch.set_num_threads(record.identity["threads"])
-            task = build_task(record.task, records.canonical(record.identity["task"]["config"]))
+            task = task_of(record)
             checks += [*check_ledger(record, task), *check_summary(record), *check_policies(record, task)]
             if rerun:
-                checks.append(check_rerun(record))
+                checks.append(_rerun_or_note(record))
             verified = all(check.ok for check in checks)
-        except UserError as error:  # a plug-in that is not here, assets that are missing, sources that changed
+        except UserError as error:  # a plug-in that is not here, assets that are missing, a task that changed
             checks.append(Check("source", False, str(error)))
+        finally:
+            torch.set_num_threads(before)
     if verified is not None:
         verdict = {
             "verified": verified,
@@ -106,12 +110,26 @@ def verify_one(record: Record, *, rerun: bool = False) -> Verdict:
     return Verdict(record.cell, record.task, record.baseline, record.seed, verified, checks)
 
 
-@functools.lru_cache(maxsize=4)
-def build_task(task_id: str, config: str) -> Task:
-    """The task of some records, from its id and its config as JSON; kept, because its tables take a while."""
-    entry = registry.load("task", task_id)
-    task: Task = entry.target(configs.build(entry.config_class, json.loads(config)))
+def task_of(record: Record) -> Task:
+    """The task of a record.
+
+    Raises:
+        UserError: it is not here, or its source or its assets are not those of the record.
+    """
+    content = record.identity["task"]
+    if record.identity["device"] != "cpu" and not torch.cuda.is_available():
+        raise UserError(f"the record was made on {record.identity['device']}, which is not here")
+    source, task = _build_task(record.task, records.canonical(content["config"]))
+    if source != content["source_sha256"] or tasks.assets(task) != content["assets"]:
+        raise UserError(f"the source or the assets of {record.task} changed since; this is another task now")
     return task
+
+
+@functools.lru_cache(maxsize=4)
+def _build_task(task_id: str, config: str) -> tuple[str, Task]:
+    """Source hash and task, from its id and its config as JSON; kept, because its tables take a while."""
+    entry = registry.load("task", task_id)
+    return registry.source_sha256(entry), entry.target(configs.build(entry.config_class, json.loads(config)))
 
 
 def check_ledger(record: Record, task: Task) -> list[Check]:
@@ -154,13 +172,12 @@ def check_summary(record: Record) -> list[Check]:
     result, curve = record.result, record.result["curve"]
     ends = {"base": curve[0], "final": curve[-1]}
     checks = [
-        Check(f"{which} of the curve", result[which] == runner.placed(point), f"summary {result[which]}")
+        Check(f"{which} of the curve", agree(result[which], runner.placed(point)), f"summary {result[which]}")
         for which, point in ends.items()
     ]
     chosen, estimate, _ = estimators.best(curve)
-    best = runner.placed(chosen | estimate._asdict())
-    found = {name: value for name, value in result["best"].items() if name != "selected_on"}
-    checks.append(Check("best of the curve", found == best, f"summary {found}, curve {best}"))
+    best = runner.placed(chosen | estimate._asdict()) | {"selected_on": result["best"]["selected_on"]}
+    checks.append(Check("best of the curve", agree(result["best"], best), f"summary {result['best']}, curve {best}"))
     base = result["base"]["success_rate"]
     for which in ("final", "best"):
         expected = result[which]["success_rate"] / base if base else None
@@ -169,13 +186,26 @@ def check_summary(record: Record) -> list[Check]:
     return checks
 
 
+def _rerun_or_note(record: Record) -> Check:
+    """The rerun's check; a rerun that cannot be done refutes nothing."""
+    try:
+        return check_rerun(record)
+    except UserError as error:
+        return Check("rerun", True, f"not done: {error}")
+
+
+def agree(recorded: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    """Whether all that was recorded is as expected."""
+    return all(expected[name] == value for name, value in recorded.items())
+
+
 def check_policies(record: Record, task: Task) -> list[Check]:
     """Base rate from the prior, final and best success rate from the saved policies."""
     if record.identity["heldout"] == "off":
         return []
     prior = task.prior()
     checks = [check_rate(record, task, prior, "base")]
-    for which in record.meta["policies"]:
+    for which in record.meta.get("policies", ()):
         path = record.folder / f"policy-{which}.safetensors"
         try:
             policy = weights.load(path, prior)

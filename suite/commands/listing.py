@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from suite import registry
+from suite.commands.options import switch
 
 
 @click.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+@switch("--json", "as_json", help="One JSON object instead of tables.")
 def command(as_json: bool) -> None:
     """Show all tasks and baselines."""
     tasks = [{"id": ref, "title": registry.title("task", ref)} for ref in registry.ids("task")]

@@ -19,6 +19,12 @@ from suite.errors import UserError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+
+def switch(*names: str, help: str) -> Callable[[Function], Function]:
+    """A flag that may also be written `--flag=True` and `--flag=False`, as W&B agents do."""
+    return click.option(*names, is_flag=False, flag_value=True, default=False, type=bool, metavar="", help=help)
+
+
 _SHARED = (
     click.option("--budget", type=int, default=7500, show_default=True, help="Reward evaluations per cell."),
     click.option("--results", type=click.Path(path_type=Path), help="Folder of records [$SUITE_RESULTS or results]."),
@@ -56,8 +62,8 @@ _SHARED = (
         type=click.Path(path_type=Path),
         help="JSON object of the baseline's fields, with \"task\": {…} for the task's.",
     ),
-    click.option("--force", is_flag=True, help="Run again what has a record."),
-    click.option("--quiet", is_flag=True, help="Print nothing but errors."),
+    switch("--force", help="Run again what has a record."),
+    switch("--quiet", help="Print nothing but errors."),
 )
 
 

@@ -173,6 +173,7 @@ class Transformer(Neural):
     @torch.no_grad()
     def log_prob_forest(self, forest: Forest, temperature: float = 1.0) -> Tensor:
         """log p of the strings of a forest, float64 (B,): each distinct prefix is evaluated once."""
+        forest = forest.to(self.positions.device)
         return forest.scatter([self._log_prob(tree, temperature) for tree in forest.trees])
 
     def _log_prob(self, tree: PrefixTree, temperature: float) -> Tensor:

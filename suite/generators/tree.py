@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import torch
@@ -67,6 +68,13 @@ class PrefixTree:
         """Prefixes that a network must be evaluated at, the empty one with them."""
         return 1 + sum(int(level.goes_on.sum()) for level in self.levels)
 
+    def to(self, device: torch.device) -> PrefixTree:
+        """The same tree with its tensors on a device."""
+        moved = copy.copy(self)
+        moved.leaf, moved.malformed = self.leaf.to(device), self.malformed.to(device)
+        moved.levels = [Level(*(part.to(device) for part in level)) for level in self.levels]
+        return moved
+
     def scatter(self, values: Tensor) -> Tensor:
         """Values of the leaves in walking order, (leaves,), as values of the rows, (B,)."""
         out = values[self.leaf]
@@ -91,6 +99,15 @@ class Forest:
     def __init__(self, x: Tensor, vocab_size: int, end: int | None) -> None:
         distinct, self.row = torch.unique(x, dim=0, return_inverse=True)
         self.trees = [PrefixTree(block, vocab_size, end) for block in torch.split(distinct, self.BLOCK)]
+
+    def to(self, device: torch.device) -> Forest:
+        """The same forest with its tensors on a device; itself where they are there."""
+        if self.row.device == device:
+            return self
+        moved = copy.copy(self)
+        moved.row = self.row.to(device)
+        moved.trees = [tree.to(device) for tree in self.trees]
+        return moved
 
     @property
     def prefixes(self) -> int:

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from baselines import banel
-from baselines.banel import Config, filtered
+from baselines.banel import Config
+from baselines.filtering import threshold
+from suite.config import build
 from suite.errors import UserError
 from suite.generators import Table
 from suite.policy import Acceptance, Filtered
@@ -109,12 +111,14 @@ def test_algorithm_1_keeps_the_prior_outside_all_rejection_regions() -> None:
         posterior = step.policy
         assert isinstance(posterior, Filtered)
         ratio = PRIOR / fit(PRIOR, failures, 3, config.failure_lr)
-        # the pool comes from the last posterior: the threshold is the ratio that the top 1/f of its mass reaches
+        # the pool comes from the last posterior: at most the top 1/f of its mass passes, so not the bin that the
+        # edge falls into, unless it is the top one
         mass = np.where(accepted[-1], PRIOR, 0)
         mass = mass / mass.sum()
         order = np.argsort(-ratio, kind="stable")
         reached = order[np.searchsorted(np.cumsum(mass[order]), 1 / 1.3)]
-        accepted.append(accepted[-1] & (ratio >= ratio[reached] - 1e-9))
+        above = accepted[-1] & (ratio > ratio[reached] + 1e-9)
+        accepted.append(above if above.any() else accepted[-1] & (ratio >= ratio[reached] - 1e-9))
         assert posterior.accepts(everything).tolist() == accepted[-1].tolist()
         share = PRIOR[accepted[-1]].sum()
         assert posterior.acceptance.n == 4000
@@ -142,9 +146,21 @@ def test_the_filter_multiplies_the_success_rate_by_its_likelihood_ratio() -> Non
     assert after == pytest.approx(0.15 / 0.45, rel=1e-6)
 
 
-def test_an_empty_posterior_is_an_error(uniform_table: Callable[[int], Table]) -> None:
-    with pytest.raises(RuntimeError, match="none of 50 prior samples passes the 1 filters; lower --filter_factor"):
-        filtered(uniform_table(4), [(uniform_table(4), 1.0)], 50, torch.Generator())
+def test_a_filter_that_leaves_next_to_nothing_is_left_out(uniform_table: Callable[[int], Table]) -> None:
+    """f = 16 on 4 equally likely codes: each round would keep one code, then none of 300 samples in 100."""
+    config = Config(**(KNOBS | {"pool": 300, "algorithm": "filtering", "filter_factor": 16.0}))
+    steps = list(banel.run(config, Table(torch.tensor(PRIOR).log()), Script(), Streams(0)))  # type: ignore[arg-type]
+    assert len(steps) == len(ROUNDS)
+    for step in steps:
+        policy = step.policy
+        assert not isinstance(policy, Filtered) or policy.acceptance.hits >= banel.LEAST_ACCEPTED
+
+
+def test_an_outcome_that_fills_the_pool_does_not_pass_for_ever() -> None:
+    """99 % of the pool has the lowest score: it is cut, though less than 1/f is left."""
+    score = torch.cat([torch.full((990,), -1.7), torch.linspace(-1, 1, 10)])
+    assert threshold(score, 4.0) == -1.0
+    assert threshold(torch.full((1000,), -1.7), 4.0) == pytest.approx(-1.7)
 
 
 def test_a_round_without_failures_goes_on() -> None:
@@ -160,10 +176,9 @@ def test_a_round_without_failures_goes_on() -> None:
     assert math.isnan(steps[1].metrics["failure_model_loss"])
 
 
-def test_filters_that_do_not_score_the_ratio_are_refused(uniform_table: Callable[[int], Table]) -> None:
-    config = Config(algorithm="filtering", ratio="failure")
-    with pytest.raises(UserError, match="--algorithm filtering needs --ratio prior/failure"):
-        next(iter(banel.run(config, uniform_table(4), Script(), Streams(0))))  # type: ignore[arg-type]
+def test_filters_that_do_not_score_the_ratio_are_refused() -> None:
+    with pytest.raises(UserError, match="algorithm filtering needs ratio prior/failure"):
+        build(Config, {"algorithm": "filtering", "ratio": "failure"})
 
 
 def test_the_prior_handed_over_is_not_touched() -> None:

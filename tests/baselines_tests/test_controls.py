@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from baselines import banel, blind, pretrained, rnd_filter, tail, temperature, uniform
 from baselines.blind import Unanswered
+from suite.config import build
 from suite.generators import Table
 from suite.oracle import Oracle
 from suite.seeding import Streams
@@ -81,10 +83,11 @@ def test_the_unanswered_oracle_returns_all_it_draws() -> None:
 
 @pytest.mark.parametrize("batch", [30, 25])
 def test_rnd_filter_keeps_the_novel(closed: Oracle, batch: int) -> None:
-    """As many rounds as the budget holds whole batches; the rare code, hardly visited, gains."""
-    config = rnd_filter.Config(batch=batch, pool=300, features=8, predictor_epochs=20)
+    """As many rounds as the budget holds batches; the rare code, hardly visited, gains."""
+    knobs = {"filter_factor": 4.0, "distil_lr": 1e-3, "distil_epochs": 1, "predictor_lr": 1e-3, "predictor_epochs": 20}
+    config = build(rnd_filter.Config, knobs | {"batch": batch, "pool": 300, "features": 8})
     steps = [step.policy.log_prob(ALL).exp() for step in rnd_filter.run(config, prior(), closed, Streams(0))]
-    assert len(steps) == 3  # of 90 evaluations
+    assert len(steps) == math.ceil(90 / batch)
     assert steps[0][0] < PRIOR[0]  # the most visited code loses
     assert all(float(p.sum()) == pytest.approx(1.0) for p in steps)
 

@@ -67,9 +67,22 @@ def test_no_records_are_bad_input(results: Any, tmp_path: Path, capsys: pytest.C
     assert not (tmp_path / "out").exists()
 
 
+def test_records_of_a_newer_schema_are_bad_input(
+    results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half a folder would mislead."""
+    record = results.add()
+    path = record.folder / "record.json"
+    path.write_text(path.read_text().replace('"schema": 1', '"schema": 99', 1))
+    results.add(seed=5)
+    assert report(results, tmp_path / "out") == 2
+    assert "record schema 99, this version reads up to 1; update the suite" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_broken_records_are_named_and_counted(results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results.add()
-    for name, content in {"aa": "{", "bb": '{"schema": 99}'}.items():
+    for name, content in {"aa": "{", "bb": '{"schema": 1}'}.items():
         (results.folder / "cells" / name).mkdir()
         (results.folder / "cells" / name / "record.json").write_text(content)
     record = results.add(seed=5)

@@ -191,7 +191,17 @@ class Nan:
 
 def test_a_success_rate_that_is_no_number_is_an_error() -> None:
     """JSON cannot hold it and no comparison would notice it."""
+
+    class Broken(Five):
+        def success_log_probs(self, policy: Policy) -> Tensor:
+            return torch.full((5,), torch.nan, dtype=torch.float64)
+
     with pytest.raises(ValueError, match="success rate is nan"):
+        measured(Broken(), Five().prior(), "exact")
+
+
+def test_exact_measurement_shows_no_success_to_a_class_of_the_methods_own() -> None:
+    with pytest.raises(TypeError, match="would show every success to Nan, a class of the method's own"):
         measured(Five(), Nan(), "exact")
 
 

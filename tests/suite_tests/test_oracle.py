@@ -299,7 +299,9 @@ def test_failures_only_draws_from_engine_parts_alone(make_oracle: Make, uniform_
 
     oracle = make_oracle(odd)
     for policy in (Recorder(), Tempered(Recorder(), 1.0)):
-        with pytest.raises(TypeError, match=r"draws only from the prior's class \(Table\).*use --protocol all-rewards"):
+        with pytest.raises(
+            TypeError, match=r"draws only from the task's own classes \(Table\).*use --protocol all-rewards"
+        ):
             oracle.collect(policy, 3)  # type: ignore[arg-type]
     assert oracle.nre == 0
     assert len(oracle.collect(Tempered(uniform_table(8), 2.0), 3)) <= 3

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from suite import records
-from suite.errors import UserError
+from suite.errors import NewerSchema, UserError
 from suite.records import Record
 
 IDENTITY: dict[str, Any] = {
@@ -111,6 +111,8 @@ def test_a_scan_gives_records_by_cell_and_one_line_for_every_broken_file(tmp_pat
     good = [make(tmp_path, seed) for seed in range(3)]
     lines = []
     for name, (content, _) in BROKEN.items():
+        if name == "newer":
+            continue
         folder = tmp_path / "cells" / name
         folder.mkdir()
         (folder / "record.json").write_text(content)
@@ -119,6 +121,16 @@ def test_a_scan_gives_records_by_cell_and_one_line_for_every_broken_file(tmp_pat
     found, broken = records.scan(tmp_path)
     assert found == sorted(good, key=lambda record: record.cell)
     assert sorted(line.split(": ")[0] for line in broken) == sorted(lines)
+
+
+def test_a_scan_stops_at_a_newer_schema(tmp_path: Path) -> None:
+    """Half a folder would mislead."""
+    make(tmp_path, 0)
+    folder = tmp_path / "cells" / "newer"
+    folder.mkdir()
+    (folder / "record.json").write_text(BROKEN["newer"][0])
+    with pytest.raises(NewerSchema, match="update the suite"):
+        records.scan(tmp_path)
 
 
 def test_a_scan_of_nothing_finds_nothing(tmp_path: Path) -> None:

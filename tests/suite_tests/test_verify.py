@@ -256,6 +256,27 @@ def test_a_rerun_finds_what_the_other_checks_do_not(record: Record) -> None:
     assert (verdict.verified, failed_checks(verdict)) == (False, ["rerun"])
 
 
+def test_a_rerun_that_cannot_be_done_acquits_nobody(record: Record) -> None:
+    """A tampered ledger stays found where the method changed too."""
+    content = json.loads((record.folder / "record.json").read_text())
+    content["identity"]["baseline"]["source_sha256"] = "0" * 64
+    content["cell"] = records.cell_of(content["identity"])
+    content["result"]["nre"] = 99
+    (record.folder / "record.json").write_text(json.dumps(content))
+    verdict = verify.verify_one(records.read(record.folder / "record.json"), rerun=True)
+    assert (verdict.verified, failed_checks(verdict)) == (False, ["nre"])
+
+
+def test_a_task_that_changed_since_is_not_judged(record: Record) -> None:
+    content = json.loads((record.folder / "record.json").read_text())
+    content["identity"]["task"]["source_sha256"] = "0" * 64
+    content["cell"] = records.cell_of(content["identity"])
+    (record.folder / "record.json").write_text(json.dumps(content))
+    verdict = verify.verify_one(records.read(record.folder / "record.json"))
+    assert verdict.verified is None
+    assert "changed since" in verdict.checks[-1].detail
+
+
 def test_a_rerun_of_changed_sources_says_nothing(record: Record) -> None:
     """As if the baseline's file had been edited since: the identity holds another hash, the cell another name."""
     content = json.loads((record.folder / "record.json").read_text())
@@ -265,5 +286,5 @@ def test_a_rerun_of_changed_sources_says_nothing(record: Record) -> None:
     older = records.read(record.folder / "record.json")
     assert verify.verify_one(older).verified is True
     verdict = verify.verify_one(older, rerun=True)
-    assert verdict.verified is None
-    assert verdict.checks[-1].detail == "the sources changed since: this is another cell now"
+    assert verdict.verified is True
+    assert verdict.checks[-1].detail == "not done: the sources changed since: this is another cell now"

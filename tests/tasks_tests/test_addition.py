@@ -313,12 +313,13 @@ def test_no_manifest_says_how_to_make_one(copied: Path) -> None:
         Addition(addition.Config())
 
 
-def test_a_manifest_that_is_no_json_is_refused(copied: Path) -> None:
-    (copied / "manifest.json").write_text("{")
-    with pytest.raises(
-        UserError, match=r"manifest\.json: not JSON .*restore it from git or run `suite pretrain addition-v1`"
-    ):
-        Addition(addition.Config())
+def test_a_manifest_that_is_none_is_refused(copied: Path) -> None:
+    for content in ("{", "[1]", "{}", '{"files": {}}'):
+        (copied / "manifest.json").write_text(content)
+        with pytest.raises(
+            UserError, match=r"manifest\.json: no manifest of .*restore it from git or run `suite pretrain addition-v1`"
+        ):
+            Addition(addition.Config())
 
 
 def test_the_cell_knows_the_files_and_damage_is_found_before_a_run(tmp_path: Path, copied: Path) -> None:
