@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 leaderboard: $(STAMP)
-	$(BIN)/suite bench --tasks $(TASKS) --baselines $(BASELINES) --seeds $(SEEDS) --budget $(BUDGET) \
+	@$(BIN)/suite bench --tasks $(TASKS) --baselines $(BASELINES) --seeds $(SEEDS) --budget $(BUDGET) \
 		--jobs $(JOBS) --results $(RESULTS); status=$$?; \
 	$(BIN)/suite report --results $(RESULTS) --out $(OUT) && exit $$status
 
