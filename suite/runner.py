@@ -6,6 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import functools
+import gc
 import math
 import shutil
 import time
@@ -231,6 +232,7 @@ def run(
             return _Run(identity, folder, tracking, tuning, progress, attempt).record()
         finally:
             torch.set_num_threads(before)
+            gc.collect()  # task and counted verifier hold each other, and tables of successes are large
 
 
 def set_aside(identity: Identity, results: Path | str | None) -> None:
