@@ -9,6 +9,8 @@ import pytest
 
 from suite import runner
 
+pytestmark = pytest.mark.slow
+
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
