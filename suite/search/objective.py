@@ -37,6 +37,7 @@ class Configuration(NamedTuple):
             "config": self.config,
             "budget": self.settings.budget,
             "protocol": self.settings.protocol,
+            "points": self.settings.points,
         }
 
     def cells(
