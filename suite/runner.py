@@ -190,6 +190,7 @@ def run(
     tracking: str = "offline",
     force: bool = False,
     tuning: Mapping[str, object] | None = None,
+    sweep: Mapping[str, object] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Record:
     """Run one cell, or return its record where it has been run.
@@ -208,6 +209,7 @@ def run(
         force: run again, whatever is there.
         tuning: provenance of the configuration: study, nre and heldout spent on finding it; for the shipped
             defaults it is known.
+        sweep: the study and the trial that the cell is run for.
 
     Returns:
         The record; its status is `failed` where the method or the verifier raised.
@@ -240,7 +242,7 @@ def run(
         try:
             if tuning is None and identity.config == configs.build(identity.baseline.config_class, {}):
                 tuning = registry.tuning_of_defaults(identity.baseline)
-            return _Run(identity, folder, tracking, tuning, progress, attempt).record()
+            return _Run(identity, folder, tracking, tuning, sweep, progress, attempt).record()
         finally:
             torch.set_num_threads(before)
             gc.collect()  # task and counted verifier hold each other, and tables of successes are large
@@ -326,6 +328,7 @@ class _Run:
         folder: Path,
         mode: str,
         tuning: Mapping[str, object] | None,
+        sweep: Mapping[str, object] | None,
         progress: Callable[[Progress], None] | None,
         attempt: int,
     ) -> None:
@@ -356,7 +359,7 @@ class _Run:
         self.best: tuple[float, Policy] | None = None
         self.heldout_samples = 0
         self.started = time.time()
-        self.meta = provenance.meta(attempt, self.started, tuning)
+        self.meta = provenance.meta(attempt, self.started, tuning, sweep)
         self.tracker = tracking.start(mode, folder=folder, identity=content, meta=self.meta)
 
     def record(self) -> Record:
