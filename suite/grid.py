@@ -52,6 +52,7 @@ def bench(
     protocol: str = "failures-only",
     duplicates: str = "charge",
     heldout: str = "auto",
+    points: str = "all",
     device: str = "cpu",
     threads: int = 1,
     tracking: str = "offline",
@@ -89,6 +90,7 @@ def bench(
         "protocol": protocol,
         "duplicates": duplicates,
         "heldout": heldout,
+        "points": points,
         "device": device,
         "threads": threads,
     }
