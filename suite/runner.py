@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from suite import compute, estimators, ledger, provenance, records, registry, tracking, weights
 from suite import config as configs
 from suite import task as tasks
-from suite.errors import BudgetExhausted, UserError
+from suite.errors import BudgetExhausted, CellLocked, UserError
 from suite.ledger import Ledger
 from suite.oracle import DUPLICATES, PROTOCOLS, Oracle, Verifier
 from suite.policy import Policy, Round
@@ -107,8 +107,6 @@ def identify(
     one_of("--device", device, ("auto", "cpu", "cuda"))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda, but torch sees no CUDA device here; use --device cpu")
     task_entry, baseline_entry = registry.load("task", task), registry.load("baseline", baseline)
     a_task_config = configs.build(task_entry.config_class, task_config or {})
     a_config = configs.build(baseline_entry.config_class, config or {})
@@ -145,6 +143,12 @@ def identify(
 @functools.lru_cache(maxsize=8)
 def _is_exact(entry: registry.Entry, config: Any) -> bool:
     return tasks.is_exact(_probe(entry, config))
+
+
+def check_device(device: str) -> None:
+    """UserError where this machine, unlike one that a cell may be sent to, has no such device."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda, but torch sees no CUDA device here; use --device cpu")
 
 
 def one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -231,6 +235,7 @@ def run(
         device=device,
         threads=threads,
     )
+    check_device(identity.content["device"])
     if force:
         set_aside(identity, results)
     with _cell(identity, results) as (folder, earlier, attempt):
@@ -291,7 +296,7 @@ def _locked(identity: Identity, results: Path | str | None) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=0).acquire()
     except Timeout:
-        raise UserError(f"{folder} is locked: another process runs this cell; wait for it or stop it") from None
+        raise CellLocked(f"{folder} is locked: another process runs this cell; wait for it or stop it") from None
     except OSError as error:
         raise UserError(
             f"--results {records.results_folder(results)}: {error.strerror or error}; choose another folder"
