@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import re
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from reports import readme as marked
+from suite.commands.options import switch
 from suite.config import nearest
 from suite.errors import UserError
 from suite.records import results_folder
 
 if TYPE_CHECKING:
-    from reports.leaderboard import Row
+    from rich.console import Group
+
     from suite.records import Record
 
 
@@ -23,14 +26,26 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the files; else RESULTS/report.")
 @click.option("--task", "tasks", multiple=True, metavar="ID[,ID]", help="Only these tasks.")
 @click.option("--baseline", "baselines", multiple=True, metavar="ID[,ID]", help="Show only these methods and controls.")
-def report(results: Path | None, out: Path | None, tasks: Sequence[str], baselines: Sequence[str]) -> None:
-    """Print the leaderboard of a results folder; write leaderboard.{md,csv,json} and curves per task.
+@click.option("--readme", type=click.Path(path_type=Path), help="Put table and curves between the marks of this file.")
+@switch("--tables-only", help="Write no figures and no page, which take most of the time.")
+def report(
+    results: Path | None,
+    out: Path | None,
+    tasks: Sequence[str],
+    baselines: Sequence[str],
+    readme: Path | None,
+    tables_only: bool,
+) -> None:
+    """Print the leaderboard of a results folder; write its tables, figures and leaderboard.html, a page to open.
 
     A method is held against the best control of all that ran, shown or not.
     """
     from rich.console import Console
 
-    from reports import leaderboard, select, tables
+    from reports import figures, leaderboard, origin, outputs, page, select, tables
+
+    if readme is not None:
+        marked.read(readme)
 
     records, broken = select.read(results)
     records = _only(records, "task", tasks)
@@ -40,18 +55,37 @@ def report(results: Path | None, out: Path | None, tasks: Sequence[str], baselin
     if baselines:
         rows = [row for row in rows if row.baseline in _names(baselines)]
     folder = out or results_folder(results) / "report"
+    skipped = [f"{len(broken)} broken files skipped"] if broken else []
+    notes = [*skipped, *broken, *left_out, *select.notices(kept)]
+    shown = {cell for row in rows for cell in row.cells}
+    behind = [record for record in kept if record.cell in shown]
+    made = origin.of(behind)
     files = {
         "leaderboard.md": tables.to_markdown(rows).encode(),
         "leaderboard.csv": tables.to_csv(rows).encode(),
         "leaderboard.json": tables.to_json(rows).encode(),
-        **_curves(kept, rows),
     }
-    _write(folder, files)
+    drawn = [] if tables_only else figures.of_report(behind, rows)
+    if not tables_only:
+        files["leaderboard.html"] = page.render(behind, rows, drawn, notes, made).encode()
+    outputs.write(folder, files | outputs.of_figures(drawn))
     Console().print(tables.to_console(rows))
-    click.echo(f"wrote {', '.join(files)} to {folder}")
-    skipped = [f"{len(broken)} broken files skipped"] if broken else []
-    for line in [*skipped, *broken, *left_out, *select.notices(kept)]:
+    if readme is not None:
+        _fill(readme, tables.to_console(rows), [folder / f"figures/{d.name}.png" for d in drawn], made)
+    click.echo(f"{made}\nwrote {', '.join(files)}{f' and {len(drawn)} figures' if drawn else ''} to {folder}")
+    for line in notes:
         click.echo(f"note: {line}", err=True)
+
+
+def _fill(readme: Path, table: Group, pictures: Sequence[Path], made: str) -> None:
+    """Put the table as plain text, and the curves, into the marked block of a Markdown file."""
+    from rich.console import Console
+
+    console = Console(width=80, file=io.StringIO(), color_system=None)
+    with console.capture() as captured:
+        console.print(table)
+    curves = [path for path in pictures if path.name.startswith("curves-")]
+    marked.fill(readme, marked.block(captured.get(), curves, made, beside=readme))
 
 
 def _names(given: Iterable[str]) -> list[str]:
@@ -66,30 +100,3 @@ def _only(records: Sequence[Record], kind: str, given: Sequence[str]) -> list[Re
         if name not in present:
             raise UserError(f"--{kind} {name!r}: no record of it here{nearest(name, present)}")
     return [record for record in records if not names or getattr(record, kind) in names]
-
-
-def _curves(records: Sequence[Record], rows: Sequence[Row]) -> dict[str, bytes]:
-    """File name -> content: the curves of each task as PNG and SVG."""
-    from reports import figures
-
-    files: dict[str, bytes] = {}
-    for task in dict.fromkeys(row.task for row in rows):
-        figure = figures.curves(records, [row for row in rows if row.task == task])
-        if figure is not None:
-            name = "curves-" + re.sub(r"[^\w.-]+", "-", task)
-            while f"{name}.png" in files:
-                name += "-2"
-            files |= {f"{name}.{kind}": figures.encode(figure, kind) for kind in ("png", "svg")}
-    return files
-
-
-def _write(folder: Path, files: dict[str, bytes]) -> None:
-    """Put the files into the folder, each whole or not at all."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            temporary = folder / f".{name}.tmp"
-            temporary.write_bytes(content)
-            temporary.replace(folder / name)
-    except OSError as error:
-        raise UserError(f"--out {folder}: {error.strerror or error}; choose a folder that can be written to") from error
