@@ -12,10 +12,11 @@ Which = Literal["current", "best"]
 
 
 class At(NamedTuple):
-    """A success rate after `nre` evaluations with the upper end of its 95 % interval; None is not measured."""
+    """A success rate after `nre` evaluations with its 95 % interval; None is not measured."""
 
     nre: int
     rate: float | None
+    low: float | None
     high: float | None
 
 
@@ -35,7 +36,7 @@ def best_so_far(curve: Sequence[dict[str, Any]]) -> list[At]:
     top: dict[str, Any] | None = None
     for point in curve:
         if point["success_rate"] is None:
-            found.append(At(point["nre"], None, None))
+            found.append(At(point["nre"], None, None, None))
             continue
         if top is None or _score(point) > _score(top):
             top = point
@@ -51,11 +52,11 @@ def _score(point: dict[str, Any]) -> float:
 
 def _second_half(point: dict[str, Any], nre: int) -> At:
     hits, n = point["halves"][2:]
-    return At(nre, hits / n, intervals.clopper_pearson(hits, n)[1])
+    return At(nre, hits / n, *intervals.clopper_pearson(hits, n))
 
 
 def _as_is(point: dict[str, Any], nre: int) -> At:
-    return At(nre, point["success_rate"], point["high"])
+    return At(nre, point["success_rate"], point["low"], point["high"])
 
 
 SPENT = ("training", "filtering", "verifying")

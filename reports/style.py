@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from reports.leaderboard import Row
+    from reports.row import Row
 
 # Okabe and Ito's palette (2008) for the methods; darker and lighter kin of it for the controls, which are
 # dashed.

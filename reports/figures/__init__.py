@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from reports.leaderboard import Row
+    from reports.row import Row
     from suite.records import Record
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reports import stats, style
-from reports.leaderboard import Row
+from reports import style
+from reports.columns import untestable
+from reports.row import Row
 from reports.tables import blocks, title
 from reports.text import plain
 
@@ -49,12 +50,11 @@ def figure(rows: Sequence[Row]) -> Figure | None:
 
 
 def over_base(row: Row) -> Factor:
-    """The final rate over the base rate: geometric mean with its t-interval where seeds differ."""
+    """The final rate over the base rate: geometric mean with its interval, that of the base included."""
     if not row.base_rate:
         return Factor(None, None, None, [])
-    ends = (row.success_final_geomean_low, row.success_final_geomean_high)
-    low, high = (None if end is None else end / row.base_rate for end in ends)
-    return Factor(row.improvement_final_geomean, low, high, [r / row.base_rate for r in _seen(row)])
+    ends = row.improvement_final_geomean_low, row.improvement_final_geomean_high
+    return Factor(row.improvement_final_geomean, *ends, [r / row.base_rate for r in _seen(row)])
 
 
 def over_control(row: Row) -> Factor:
@@ -63,10 +63,10 @@ def over_control(row: Row) -> Factor:
         return Factor(None, None, None, [])
     seeds = [r / row.best_control_rate for r in _seen(row)]
     if row.control:
-        return Factor(stats.parts(stats.geometric_mean(seeds))[0], None, None, seeds)
+        mean = row.success_final_geomean
+        return Factor(None if mean is None else mean / row.best_control_rate, None, None, seeds)
     ends = (row.improvement_over_control_low, row.improvement_over_control_high)
-    testable = not row.improvement_over_control_note.startswith("untestable")
-    return Factor(row.improvement_over_control, *(ends if testable else (None, None)), seeds)
+    return Factor(row.improvement_over_control, *((None, None) if untestable(row) else ends), seeds)
 
 
 def _seen(row: Row) -> list[float]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports import stats, style
-from reports.leaderboard import Row
+from reports.row import Row
 from reports.series import flops
 from reports.tables import blocks, title
 from reports.text import plain
@@ -70,7 +70,7 @@ def _needed(ax: Axes, row: Row, runs: Sequence[Record], colour: str) -> None:
     marker = "s" if row.control else "o"
     for run in runs:
         base = (run.result["base"] or {}).get("success_rate")
-        nre = stats.nre_to(run.result["curve"], 10, base)
+        nre = stats.nre_to(run.result["curve"], 10 * base if base else None)
         look: dict[str, Any] = {"color": colour} if nre is not None else {"facecolor": "none", "edgecolor": colour}
         y: float = row.budget if nre is None else nre
         ax.scatter([flops(run)], [y], s=14, alpha=0.5, marker=marker, **look)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports import series, stats, style
-from reports.leaderboard import Row
+from reports.row import Row
 from reports.series import Which
 from reports.tables import blocks, title
 from reports.text import plain, rate
@@ -97,11 +97,11 @@ def _panel(ax: Axes, block: Sequence[Row], runs: dict[str, Record], which: Which
 
 
 def _points(records: Sequence[Record], which: Which) -> pd.DataFrame:
-    """Columns seed, nre, rate and high, of the points that were measured."""
+    """Columns seed, nre, rate, low and high, of the points that were measured."""
     import pandas as pd
 
     found = [(record.seed, *at) for record in records for at in series.of(record, which) if at.rate is not None]
-    return pd.DataFrame(found, columns=["seed", "nre", "rate", "high"]).astype(float)
+    return pd.DataFrame(found, columns=["seed", "nre", "rate", "low", "high"]).astype(float)
 
 
 def _method(ax: Axes, points: pd.DataFrame, colour: str) -> tuple[Line2D, bool]:
@@ -113,19 +113,19 @@ def _method(ax: Axes, points: pd.DataFrame, colour: str) -> tuple[Line2D, bool]:
         sns.lineplot(points[points["rate"] > 0], x="nre", y="rate", units="seed", ax=ax, **thin)
     unseen = points[(points["rate"] == 0) & (points["high"] > 0)]
     ax.scatter(unseen["nre"], unseen["high"], **TRIANGLE, color=colour, alpha=0.5, clip_on=False)
-    table = points.pivot_table(index="nre", columns="seed", values="rate", aggfunc="last").ffill()
-    middles, lows, highs = _geometric(table.to_numpy().tolist())
-    if table.shape[1] >= LEAST_BAND:
-        ax.fill_between(table.index, lows, highs, color=colour, alpha=0.13, linewidth=0)
-    (line,) = ax.plot(table.index, middles, color=colour, linewidth=2.6, zorder=3)
+    places, means = _geometric(points)
+    if points["seed"].nunique() >= LEAST_BAND:
+        ends = [(mean.low or math.nan, math.nan if mean.high is None else min(1.0, mean.high)) for mean in means]
+        ax.fill_between(places, *zip(*ends, strict=True), color=colour, alpha=0.13, linewidth=0)
+    (line,) = ax.plot(places, [mean.value or math.nan for mean in means], color=colour, linewidth=2.6, zorder=3)
     return line, not unseen.empty
 
 
-def _geometric(table: Sequence[Sequence[float]]) -> tuple[list[float], list[float], list[float]]:
-    """Geometric mean over the seeds of each point, (points, seeds) -> (points,), with its 95 % t-interval."""
-    columns: list[tuple[float, float, float]] = []
-    for rates in table:
-        middle, low, high = stats.parts(stats.geometric_mean([r for r in rates if not math.isnan(r)]))
-        columns.append(tuple(math.nan if x is None else x for x in (middle, low, high and min(1.0, high))))  # type: ignore[arg-type]
-    middles, lows, highs = zip(*columns, strict=True) if columns else ((), (), ())
-    return list(middles), list(lows), list(highs)
+def _geometric(points: pd.DataFrame) -> tuple[list[float], list[stats.Estimate]]:
+    """(NRE of all points, geometric mean over seeds at each with its 95 % interval); a seed holds its last rate."""
+    tables = {
+        name: points.pivot_table(index="nre", columns="seed", values=name, aggfunc="last").ffill().dropna()
+        for name in ("rate", "low", "high")
+    }
+    lines = zip(*(table.to_numpy().tolist() for table in tables.values()), strict=True)
+    return tables["rate"].index.tolist(), [stats.geometric_mean(stats.Sample(*line)) for line in lines]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports import series, style
-from reports.leaderboard import Row
+from reports.row import Row
 from reports.text import plain, rate
 from suite.records import Record
 

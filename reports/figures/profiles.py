@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from reports import style
-from reports.leaderboard import Row
+from reports.row import Row
 from reports.text import plain
 from suite.records import Record
 

@@ -76,15 +76,18 @@ def controls(records: Sequence[Record]) -> dict[str, float]:
     for record in records:
         if record.identity["baseline"]["control"] and record.result["improvement_final"]:
             gains[record.baseline].append(record.result["improvement_final"])
-    means = {name: stats.geometric_mean(values) for name, values in gains.items()}
-    return {name: mean.value for name, mean in sorted(means.items()) if mean is not None}
+    return {name: mean for name, values in sorted(gains.items()) if (mean := geometric_mean(values)) is not None}
+
+
+def geometric_mean(gains: Sequence[float]) -> float | None:
+    """Of improvements over base; None where one of them is zero."""
+    return stats.geometric_mean(stats.Sample.computed(gains)).value
 
 
 def _panel(ax: Axes, name: str, group: Scaling, colour: str) -> None:
     for epochs, gains in group.items():
         ax.scatter([epochs] * len(gains), gains, color=colour, s=20, alpha=0.7, linewidth=0)
-    means = {epochs: stats.geometric_mean(gains) for epochs, gains in group.items()}
-    known = {epochs: mean.value for epochs, mean in means.items() if mean is not None}
+    known = {epochs: mean for epochs, gains in group.items() if (mean := geometric_mean(gains)) is not None}
     ax.plot(list(known), list(known.values()), color=colour, linewidth=2.4, label=f"{plain(name)}, geometric mean")
     ax.axhline(1, color="0.15", linewidth=1)
     ax.set(xscale="log", yscale="log", xlabel="epochs of the failure model, E", ylabel="final success rate over base")

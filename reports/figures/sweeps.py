@@ -52,9 +52,10 @@ def _trials(groups: Sequence[Sequence[Record]]) -> list[Trial]:
     names = [name for name in configs[0] if len({str(config.get(name)) for config in configs}) > 1]
     trials = []
     for group, config in zip(groups, configs, strict=True):
-        mean = stats.geometric_mean([record.final["success_rate"] for record in group if record.final])
-        if mean is not None:
-            trials.append(Trial(group[0].baseline, {name: config.get(name) for name in names}, mean.value))
+        rates = [record.final["success_rate"] for record in group if record.final]
+        score = stats.geometric_mean(stats.Sample.computed(rates)).value
+        if score is not None:
+            trials.append(Trial(group[0].baseline, {name: config.get(name) for name in names}, score))
     return trials
 
 

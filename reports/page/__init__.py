@@ -15,7 +15,7 @@ from suite.records import Record
 
 if TYPE_CHECKING:
     from reports.figures import Drawn
-    from reports.leaderboard import Row
+    from reports.row import Row
 
 HERE = Path(__file__).parent
 LARGEST_SVG = 90_000

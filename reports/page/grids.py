@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from reports import tables
-from reports.leaderboard import Row
+from reports import columns
+from reports.row import Row
 from reports.text import count, plain, rate
 from suite import records as engine
 from suite.records import Record
@@ -36,11 +36,11 @@ def library() -> str:
 
 def leaderboard(block: Sequence[Row], name: str) -> str:
     """The rows of one setting, all columns of the Markdown tables."""
-    columns = {**tables.HEADLINE, **tables.COST}
-    lead = [name for name in columns if name.startswith(("method", "seeds", "× best control"))]
-    columns = {name: columns[name] for name in [*lead, *columns]}
-    cells = [[plain(show(row)) for show in columns.values()] for row in block]
-    return _grid(list(columns), cells, name, paging=len(block) > 50)
+    lead = {name: show for name, show in columns.HEADLINE.items() if name.startswith(("method", "rank", "× best"))}
+    parts = {**lead, **columns.RATES, **columns.COST, **columns.DEPLOYED}
+    shown = {" ".join(name.split()): show for name, show in parts.items()}
+    cells = [[plain(show(row)) for show in shown.values()] for row in block]
+    return _grid(list(shown), cells, name, paging=len(block) > 50)
 
 
 def runs(records: Sequence[Record], rows: Sequence[Row]) -> str:
@@ -97,11 +97,11 @@ def _grid(
 
     frame = pd.DataFrame([[str(cell) for cell in line] for line in cells], columns=list(head))
     numeric = [i for i in range(len(head)) if i != button and _is_numeric([line[i] for line in cells])]
-    columns: list[dict[str, Any]] = [
+    targets: list[dict[str, Any]] = [
         {"targets": numeric, "render": JavascriptFunction(_BY_NUMBER), "type": "num", "className": "dt-right"},
     ]
     if button is not None:
-        columns.append({"targets": [button], "render": JavascriptFunction(_BUTTON), "orderable": False})
+        targets.append({"targets": [button], "render": JavascriptFunction(_BUTTON), "orderable": False})
     html: str = to_html_datatable(
         frame,
         table_id=name,
@@ -113,7 +113,7 @@ def _grid(
         scrollX=True,
         order=[],
         autoWidth=False,
-        columnDefs=columns,
+        columnDefs=targets,
         language=_WORDS,
         classes="display compact nowrap",
         style="width:100%",

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from reports import series
 from reports.figures import gallery
-from reports.leaderboard import Row
+from reports.row import Row
 from suite.records import Record
 
 GROUP = 100

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.leaderboard import Row
+from reports.columns import untestable
+from reports.row import Row
 from reports.stats import MIN_SEEDS
 from reports.text import count, interval, number, plain, rate
 from suite.records import Record
@@ -44,7 +45,7 @@ def _over_control(row: Row) -> str:
     if factor is None:
         return f"Against {against}: {row.improvement_over_control_note}."
     ends = row.improvement_over_control_low, row.improvement_over_control_high
-    if row.improvement_over_control_note.startswith("untestable"):
+    if untestable(row):
         return f"That is {_times(factor)} {against}; with so few seeds this is no test ({MIN_SEEDS} are needed)."
     text = f"That is {interval(factor, *ends)} times {against}; {row.improvement_over_control_note}."
     if ends[0] is not None and ends[1] is not None and ends[0] <= 1 <= ends[1]:
