@@ -5,7 +5,6 @@ TASKS: dict[str, str] = {
     "addition-v1": "tasks.addition:Addition",
     "addition-nozeros-v1": "tasks.addition:AdditionNoZeros",
     "addition-tune-v1": "tasks.addition:AdditionTune",
-    "addition-nozeros-tune-v1": "tasks.addition:AdditionNoZerosTune",
     "lock-v1": "tasks.lock:Lock",
     "lock-tune-v1": "tasks.lock:LockTune",
     "decoys-v1": "tasks.decoys:Decoys",

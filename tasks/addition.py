@@ -169,9 +169,3 @@ class AdditionTune(Addition):
     """The attack on another target, by another attacker: for tuning, never reported."""
 
     pair = "addition-tune-v1"
-
-
-class AdditionNoZerosTune(AdditionNoZeros):
-    """The attack without leading zeros on a third target, by a third attacker: for tuning, never reported."""
-
-    pair = "addition-nozeros-tune-v1"
