@@ -49,6 +49,7 @@ def bench(
     protocol: str = "failures-only",
     duplicates: str = "charge",
     heldout: str = "auto",
+    points: str = "all",
     device: str = "cpu",
     threads: int = 1,
     tracking: str = "offline",
@@ -81,6 +82,7 @@ def bench(
         "protocol": protocol,
         "duplicates": duplicates,
         "heldout": heldout,
+        "points": points,
         "device": device,
         "threads": threads,
     }

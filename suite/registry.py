@@ -51,6 +51,13 @@ def controls() -> frozenset[str]:
     return frozenset(importlib.import_module("baselines").CONTROLS)
 
 
+def tags(task_id: str) -> tuple[str, ...]:
+    """The tags of a task id; none for a task that is not in the table."""
+    check_layout()
+    table: dict[str, tuple[str, ...]] = importlib.import_module("tasks").TAGS
+    return table.get(task_id, ())
+
+
 def tuning_of_defaults(entry: Entry) -> dict[str, Any] | None:
     """What it cost to find the shipped defaults of a registered baseline: study, nre, heldout; None if unknown."""
     path = entry.source.parent / "tuning.json"

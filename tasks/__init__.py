@@ -10,3 +10,13 @@ TASKS: dict[str, str] = {
     "decoys-v1": "tasks.decoys:Decoys",
     "decoys-tune-v1": "tasks.decoys:DecoysTune",
 }
+
+TAGS: dict[str, tuple[str, ...]] = {
+    "gaussian-v1": ("paper", "exact"),
+    "addition-v1": ("paper", "exact", "text"),
+    "addition-nozeros-v1": ("paper", "exact", "text"),
+    "addition-tune-v1": ("tuning", "exact", "text"),
+}
+"""What `suite report --tag` picks tasks by: `paper`, a task of the BaNEL paper; `exact`, its successes are
+enumerated; `control`, nothing can be learnt there; `tuning`, for choosing configurations and not for reporting;
+`text` or `image`, what a sample is shown as."""
