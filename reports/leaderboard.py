@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from reports import select, stats
-from reports.rates import Rates
+from reports.rates import Rates, area
+from reports.row import Row
 from suite import records as engine
+from suite import registry
 from suite.records import Record, canonical
+
+__all__ = ["Row", "rows"]
 
 DIVERSITY = (
     "distinct_share",
@@ -19,112 +23,6 @@ DIVERSITY = (
     "entropy",
     "kl_prior",
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One line of the leaderboard; `None` is unknown or censored, never zero.
-
-    Success rates are held-out probabilities; NRE counts reward evaluations. A rate of which no success was
-    seen in the held-out sample is None and has its upper bound beside it. Means, medians and deviations are
-    over seeds.
-    """
-
-    task: str
-    task_config: str
-    """What sets this configuration of the task apart from others in the table; empty where there is one."""
-    baseline: str
-    config: str
-    """The same for the method, with device and threads."""
-    control: bool
-    """An oracle-free control: it learns from no evaluation."""
-    protocol: str
-    duplicates: str
-    budget: int
-    heldout: str
-    seeds: int
-    """Finished runs."""
-    seed_list: tuple[int, ...]
-    failed: int
-    """Failed runs, which count in no statistic."""
-    verified: bool | None
-    """True if `suite verify` confirmed every finished cell, False if it refuted one, else None."""
-    estimator: str
-    base_rate: float | None
-    success_final_geomean: float | None
-    success_final_geomean_low: float | None
-    """95 % t-interval of the mean logarithm over seeds, taken back by exp."""
-    success_final_geomean_high: float | None
-    success_final_upper: float | None
-    """Geometric mean of the seeds' upper bounds, where one of them has no success in its held-out sample."""
-    success_final_mean: float | None
-    success_final_median: float | None
-    success_final_std: float | None
-    success_final_seeds: tuple[float | None, ...]
-    """Each seed's final success rate in the order of `seed_list`, with the ends of its interval."""
-    success_final_seeds_low: tuple[float | None, ...]
-    success_final_seeds_high: tuple[float | None, ...]
-    success_best_geomean: float | None
-    """Cumulative best over the curve, oracle-selected: chosen by held-out estimates no method may see."""
-    success_best_geomean_low: float | None
-    success_best_geomean_high: float | None
-    success_best_upper: float | None
-    success_best_mean: float | None
-    best_selected_on: str | None
-    """`half`: chosen on one held-out half and measured on the other; `same`: on the same, so optimistic."""
-    improvement_final_geomean: float | None
-    """Success rate over the run's own base, geometric and arithmetic mean of the ratios."""
-    improvement_final_mean: float | None
-    improvement_best_geomean: float | None
-    improvement_best_mean: float | None
-    best_control: str | None
-    """The control with the largest geometric mean of the final rate, in the same setting."""
-    best_control_rate: float | None
-    """That geometric mean."""
-    best_control_note: str
-    """What to know about it: it lies below the base, or another may be better."""
-    improvement_over_control: float | None
-    """Ratio of the geometric means of the final rates, with Welch's 95 % t-interval on logs."""
-    improvement_over_control_low: float | None
-    improvement_over_control_high: float | None
-    improvement_over_control_note: str
-    distinct_share: float | None
-    """Medians over seeds of the final policy, down to `kl_prior`."""
-    distinct_successes: float | None
-    effective_successes: float | None
-    valid_share: float | None
-    entropy: float | None
-    kl_prior: float | None
-    successes_mean: float | None
-    """Successes among the charged evaluations."""
-    first_success_median: float | None
-    """Kaplan-Meier median of the evaluation that first succeeded, with the number of seeds that had one."""
-    first_success_seeds: int
-    nre_mean: float | None
-    nre_to_10x: float | None
-    """Kaplan-Meier median of the NRE at which a point's whole interval is above 10 x base; seeds with one."""
-    nre_to_10x_seeds: int | None
-    nre_to_100x: float | None
-    nre_to_100x_seeds: int | None
-    seconds_mean: float | None
-    """Training, filtering and verifying; held-out measurement apart."""
-    seconds_heldout_mean: float | None
-    flops_mean: float | None
-    """Model compute of training, filtering and verifying, without held-out measurement."""
-    tuning_nre: int | None
-    """Evaluations that choosing this configuration had cost, as its tuning provenance says."""
-    cells: tuple[str, ...]
-    """The folders below RESULTS/cells, ledgers included, that stand behind this row."""
-
-    @property
-    def name(self) -> str:
-        """The method, with its configuration where several are in the table."""
-        return f"{self.baseline} ({self.config})" if self.config else self.baseline
-
-    @property
-    def setting(self) -> tuple[str, str, str, str, int, str]:
-        """What rows must share to stand in one table."""
-        return self.task, self.task_config, self.protocol, self.duplicates, self.budget, self.heldout
 
 
 def rows(records: Sequence[Record]) -> list[Row]:
@@ -138,8 +36,28 @@ def rows(records: Sequence[Record]) -> list[Row]:
     for record in sorted(kept, key=lambda r: r.seed):
         groups.setdefault(select.row_key(record), []).append(record)
     tasks, configs = labels(list(groups.values()))
-    entrants = [Entrant.of(*parts) for parts in zip(groups.values(), tasks, configs, strict=True)]
-    return sorted((_row(entrant, entrants) for entrant in entrants), key=_order)
+    bases = base_rates(kept)
+    entrants = [
+        Entrant.of(group, task, config, bases.get(base_key(group[0]), stats.Estimate(None, None, None)))
+        for group, task, config in zip(groups.values(), tasks, configs, strict=True)
+    ]
+    arenas, settings = _grouped(entrants, Entrant.arena), _grouped(entrants, Entrant.setting)
+    places = {id(one): place for peers in settings.values() for one, place in _places(peers)}
+    return sorted((_row(one, arenas[one.arena()], places[id(one)]) for one in entrants), key=_order)
+
+
+def base_key(record: Record) -> tuple[Hashable, ...]:
+    """What records must share to have measured the same prior in the same way."""
+    return (*select.task_key(record), str(record.identity["heldout"]))
+
+
+def base_rates(records: Iterable[Record]) -> dict[Hashable, stats.Estimate]:
+    """The success rate of each task's prior, from all its runs together, by :func:`base_key`."""
+    points: dict[Hashable, list[Mapping[str, Any]]] = {}
+    for record in records:
+        if record.status == "finished":
+            points.setdefault(base_key(record), []).append(record.result["curve"][0])
+    return {key: stats.pooled_rate(measured) for key, measured in points.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,9 +71,9 @@ class Entrant:
     final: Rates
 
     @classmethod
-    def of(cls, records: Sequence[Record], task_config: str, config: str) -> Entrant:
+    def of(cls, records: Sequence[Record], task_config: str, config: str, base: stats.Estimate) -> Entrant:
         finished = [record for record in records if record.status == "finished"]
-        return cls(records, finished, task_config, config, Rates.of(finished, "final"))
+        return cls(records, finished, task_config, config, Rates.of(finished, "final", base))
 
     @property
     def control(self) -> bool:
@@ -165,21 +83,24 @@ class Entrant:
     def name(self) -> str:
         return f"{self.records[0].baseline} ({self.config})" if self.config else self.records[0].baseline
 
-    @property
     def arena(self) -> tuple[Hashable, ...]:
         """What a method and the controls it is held against have in common."""
         first = self.records[0]
         return (*select.task_key(first), *(first.identity[key] for key in ("protocol", "budget", "heldout")))
 
+    def setting(self) -> tuple[Hashable, ...]:
+        """What rows of one table have in common."""
+        return (*self.arena(), self.records[0].identity["duplicates"])
 
-def headline(entrant: Entrant, entrants: Sequence[Entrant]) -> dict[str, Any]:
+
+def headline(entrant: Entrant, arena: Sequence[Entrant]) -> dict[str, Any]:
     """The fields of a row on the best oracle-free control of its arena and the improvement over it.
 
-    The best control is the one with the largest geometric mean of the final rate. Choosing it on the data it
-    is judged by flatters the controls, so the improvement errs towards too small.
+    The control shown is the one with the largest geometric mean of the final rate. The interval is against the
+    best, whichever truly is: it takes in every control that can be tested.
     """
-    rivals = [other for other in entrants if other.control and other.arena == entrant.arena]
-    known = [(rival.final.geomean.value, rival) for rival in rivals if rival.final.geomean is not None]
+    rivals = [other for other in arena if other.control]
+    known = [(level, rival) for rival in rivals if (level := rival.final.geomean.value) is not None]
     if not known:
         if entrant.records[0].identity["heldout"] == "off":
             note = "held-out measurement is off"
@@ -187,20 +108,33 @@ def headline(entrant: Entrant, entrants: Sequence[Entrant]) -> dict[str, Any]:
             note = "no control with a success on every seed" if rivals else "no oracle-free control ran here"
         return _headline(None, None, "", stats.Comparison(None, None, None, note))
     level, best = max(known, key=lambda pair: pair[0])
-    base = stats.mean(best.final.bases)
-    caveats = ["it is below the base"] if base is not None and level < base else []
-    bounds = {rival.name: rival.final.upper for rival in rivals if rival.final.upper is not None}
-    unsure = {name: end for name, end in bounds.items() if end > level}
-    caveats += [f"{name} is only known to be below {end:.2g}" for name, end in unsure.items()]
+    contenders = [one for one in rivals if one is best or _testable(one)]
+    chance = None
     if entrant.control:
         note = "the best oracle-free control" if entrant is best else "an oracle-free control"
         improvement = stats.Comparison(None, None, None, note)
     elif not entrant.finished:
         improvement = stats.Comparison(None, None, None, "no finished run")
     else:
-        mine, its = entrant.final, best.final
-        improvement = stats.compare(mine.values, its.values, method_exact=mine.exact, control_exact=its.exact)
-    return _headline(best.name, level, "; ".join(caveats), improvement)
+        improvement = stats.over_best(entrant.final.sample, [one.final.sample for one in contenders])
+        chance = stats.probability_of_improvement(entrant.final.sample.values, best.final.sample.values)
+    fields = _headline(best.name, level, _caveats(best, rivals, contenders), improvement)
+    return fields | {"probability_of_improvement": chance[0] if chance else None}
+
+
+def _testable(control: Entrant) -> bool:
+    sample = control.final.sample
+    return bool(sample.values) and (sample.known or len(sample) >= stats.MIN_SEEDS)
+
+
+def _caveats(best: Entrant, rivals: Sequence[Entrant], contenders: Sequence[Entrant]) -> str:
+    level, base = best.final.geomean.value or 0.0, best.final.base.value
+    said = ["it is below the base"] if base is not None and level < base else []
+    bounds = {rival.name: rival.final.upper for rival in rivals if rival.final.upper is not None}
+    said += [f"{name} is only known to be below {end:.2g}" for name, end in bounds.items() if end > level]
+    few = [rival.name for rival in rivals if rival.final.sample.values and rival not in contenders]
+    said += [f"not in the interval, fewer than {stats.MIN_SEEDS} seeds: {', '.join(few)}"] if few else []
+    return "; ".join(said)
 
 
 def _headline(control: str | None, level: float | None, caveats: str, improvement: stats.Comparison) -> dict[str, Any]:
@@ -212,7 +146,22 @@ def _headline(control: str | None, level: float | None, caveats: str, improvemen
         "improvement_over_control_low": improvement.low,
         "improvement_over_control_high": improvement.high,
         "improvement_over_control_note": improvement.note,
+        "probability_of_improvement": None,
     }
+
+
+def _grouped(
+    entrants: Iterable[Entrant], key: Callable[[Entrant], tuple[Hashable, ...]]
+) -> dict[tuple[Hashable, ...], list[Entrant]]:
+    groups: dict[tuple[Hashable, ...], list[Entrant]] = {}
+    for entrant in entrants:
+        groups.setdefault(key(entrant), []).append(entrant)
+    return groups
+
+
+def _places(peers: Sequence[Entrant]) -> list[tuple[Entrant, stats.Rank | None]]:
+    samples = [peer.final.sample for peer in peers]
+    return list(zip(peers, stats.ranks(samples, stats.pairs(samples)), strict=True))
 
 
 def labels(groups: Sequence[Sequence[Record]]) -> tuple[list[str], list[str]]:
@@ -221,7 +170,7 @@ def labels(groups: Sequence[Sequence[Record]]) -> tuple[list[str], list[str]]:
     tasks = [(record.task, _flat(record.identity["task"]["config"])) for record in first]
     methods = []
     for record in first:
-        places = {name: record.identity[name] for name in ("device", "threads")}
+        places = {"points": record.points} | {name: record.identity[name] for name in ("device", "threads")}
         methods.append(((record.task, record.baseline), {**_flat(record.identity["baseline"]["config"]), **places}))
     return _differences(tasks), _differences(methods)
 
@@ -252,10 +201,10 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _row(entrant: Entrant, entrants: Sequence[Entrant]) -> Row:
+def _row(entrant: Entrant, arena: Sequence[Entrant], rank: stats.Rank | None) -> Row:
     first, finished = entrant.records[0], entrant.finished
     identity = first.identity
-    final, best = entrant.final, Rates.of(finished, "best")
+    final, base = entrant.final, entrant.final.base
     return Row(
         task=first.task,
         task_config=entrant.task_config,
@@ -266,25 +215,34 @@ def _row(entrant: Entrant, entrants: Sequence[Entrant]) -> Row:
         duplicates=identity["duplicates"],
         budget=identity["budget"],
         heldout=str(identity["heldout"]),
+        tags=registry.tags(first.task),
         seeds=len(finished),
         seed_list=tuple(record.seed for record in finished),
         failed=len(entrant.records) - len(finished),
         verified=_all_verified(finished),
         estimator=_words(record.result["curve"][-1]["estimator"] for record in finished),
-        base_rate=final.seen(stats.mean(final.bases)),
-        success_final_median=final.seen(stats.median(final.values)),
-        success_final_std=final.seen(stats.sd(final.values)),
+        base_rate=base.value,
+        base_rate_low=base.low,
+        base_rate_high=base.high,
+        rank=rank.value if rank else None,
+        rank_low=rank.low if rank else None,
+        rank_high=rank.high if rank else None,
+        success_final_median=final.seen(stats.median(final.sample.values)),
+        success_final_std=final.seen(stats.sd(final.sample.values)),
+        success_final_iqm=final.seen(stats.iqm(final.sample.values)),
         success_final_seeds=final.seeds,
         success_final_seeds_low=final.lows,
         success_final_seeds_high=final.highs,
         best_selected_on=_words(record.best["selected_on"] for record in finished if record.best) or None,
         cells=tuple(record.cell for record in entrant.records),
-        **headline(entrant, entrants),
+        **headline(entrant, arena),
         **final.summary("final"),
-        **best.summary("best"),
+        **final.deployed(),
+        **Rates.of(finished, "best", base).summary("best"),
+        **area(finished),
         **_diversity(finished),
         **_cost(finished),
-        **_reached(finished),
+        **_reached(finished, base),
     )
 
 
@@ -297,31 +255,36 @@ def _cost(finished: Sequence[Record]) -> dict[str, Any]:
     def apart(amounts: Mapping[str, float]) -> float:
         return sum(amounts[phase] for phase in ("training", "filtering", "verifying"))
 
-    flops = [{name: tally["flops"] for name, tally in r.result["compute"].items()} for r in finished]
-    tuning = _known((record.meta.get("tuning") or {}).get("nre") for record in finished)
+    def compute(what: str) -> float | None:
+        tallies = (record.result["compute"] for record in finished)
+        return stats.mean([apart({phase: tally[what] for phase, tally in t.items()}) for t in tallies])
+
+    tuning = [record.meta.get("tuning") or {} for record in finished]
+    spent = {name: _known(one.get(name) for one in tuning) for name in ("nre", "heldout")}
     return {
         "nre_mean": stats.mean([record.result["nre"] for record in finished]),
         "successes_mean": stats.mean(_known(record.result["successes"] for record in finished)),
         "seconds_mean": stats.mean([apart(record.meta["seconds"]) for record in finished]),
         "seconds_heldout_mean": stats.mean([record.meta["seconds"]["heldout"] for record in finished]),
-        "flops_mean": stats.mean([apart(amounts) for amounts in flops]),
-        "tuning_nre": int(max(tuning)) if tuning else None,
+        "flops_mean": compute("flops"),
+        "tokens_mean": compute("tokens"),
+        **{f"tuning_{name}": int(max(amounts)) if amounts else None for name, amounts in spent.items()},
     }
 
 
-def _reached(finished: Sequence[Record]) -> dict[str, Any]:
+def _reached(finished: Sequence[Record], base: stats.Estimate) -> dict[str, Any]:
+    """Fields on times; k x base is held against the upper end of the base rate."""
     ends = [record.result["nre"] for record in finished]
     first = [record.result["first_success"] for record in finished]
     fields: dict[str, Any] = {
         "first_success_median": stats.censored_median(first, ends),
         "first_success_seeds": len(_known(first)),
     }
-    bases = [(record.result["base"] or {}).get("success_rate") for record in finished]
     for factor in (10, 100):
-        curves = zip(finished, bases, strict=True)
-        times = [stats.nre_to(record.result["curve"], factor, base) for record, base in curves]
+        target = None if base.high is None else factor * base.high
+        times = [stats.nre_to(record.result["curve"], target) for record in finished]
         fields[f"nre_to_{factor}x"] = stats.censored_median(times, ends)
-        fields[f"nre_to_{factor}x_seeds"] = len(_known(times)) if all(bases) and bases else None
+        fields[f"nre_to_{factor}x_seeds"] = len(_known(times)) if target and finished else None
     return fields
 
 

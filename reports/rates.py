@@ -7,71 +7,97 @@ from collections.abc import Sequence
 from typing import Any
 
 from reports import stats
+from reports.stats import Estimate, Sample
 from suite.records import Record
+
+PASS_AT = (10, 100, 1000)
+"""The k of pass@k."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Rates:
-    """Final or best success rates, (seeds,) each; `values` and `bases` are empty unless every seed's is
-    known.
+    """Final or best success rates, (seeds,) each; `sample` is empty unless every seed's is known.
 
     An estimate of zero successes in a sample is an interval and no zero: it is None in `seeds`, and summaries
     that would be zero, or need its logarithm, are None with an upper bound beside them. A computed zero stays
     zero.
     """
 
-    values: list[float]
-    bases: list[float]
+    sample: Sample
+    base: Estimate
     seeds: tuple[float | None, ...]
     lows: tuple[float | None, ...]
     highs: tuple[float | None, ...]
 
     @classmethod
-    def of(cls, records: Sequence[Record], which: str) -> Rates:
+    def of(cls, records: Sequence[Record], which: str, base: Estimate) -> Rates:
         """From the point `which` ("final" or "best") of finished records; held-out off has no points."""
         points: list[dict[str, Any]] = [record.result[which] or {} for record in records]
-        rates: list[Any] = [point.get("success_rate") for point in points]
-        highs = tuple(point.get("high") for point in points)
-        bases: list[Any] = [(record.result["base"] or {}).get("success_rate") for record in records]
+        rates, lows, highs = (_column(points, key) for key in ("success_rate", "low", "high"))
         return cls(
-            values=[] if None in rates else rates,
-            bases=[] if None in bases else bases,
+            sample=Sample((), (), ()) if None in rates else Sample(rates, lows, highs),
+            base=base,
             seeds=tuple(None if r == 0 and high else r for r, high in zip(rates, highs, strict=True)),
-            lows=tuple(point.get("low") for point in points),
+            lows=lows,
             highs=highs,
         )
 
     @property
-    def exact(self) -> bool:
-        """Whether every value was computed and not sampled."""
-        return bool(self.values) and all(low == high for low, high in zip(self.lows, self.highs, strict=True))
-
-    @property
-    def geomean(self) -> stats.Estimate | None:
-        return stats.geometric_mean(self.values, exact=self.exact)
+    def geomean(self) -> Estimate:
+        return _probability(stats.geometric_mean(self.sample))
 
     @property
     def upper(self) -> float | None:
-        """Geometric mean of the upper bounds, where a seed's estimate is zero."""
-        known = [high for high in self.highs if high is not None]
-        return stats.geometric_upper(known) if self.values and min(self.values) <= 0 else None
+        """The upper end of the geometric mean, where a seed without a success leaves no value."""
+        return self.geomean.high if self.geomean.value is None else None
 
     def seen(self, value: float | None) -> float | None:
-        """`value`, a summary of these rates, unless it is a zero that stands for not having seen a
-        success.
-        """
-        return None if value == 0 and not self.exact else value
+        """`value`, a summary of these rates, unless it is a zero that stands for not having seen a success."""
+        return None if value == 0 and not self.sample.exact else value
 
     def summary(self, which: str) -> dict[str, Any]:
         """The fields of a row that final and best rates have in common."""
-        value, low, high = stats.parts(self.geomean)
-        over_base = stats.ratios(self.values, self.bases) if self.bases else None
+        mean = self.seen(stats.mean(self.sample.values))
         return {
-            f"success_{which}_geomean": value,
-            f"success_{which}_geomean_low": low,
-            f"success_{which}_geomean_high": None if high is None else min(1.0, high),
+            **_fields(f"success_{which}_geomean", self.geomean),
             f"success_{which}_upper": self.upper,
-            f"success_{which}_mean": self.seen(stats.mean(self.values)),
-            f"improvement_{which}_geomean": stats.parts(stats.geometric_mean(over_base or []))[0],
-            f"improvement_{which}_mean": self.seen(stats.mean(over_base or [])),
+            f"success_{which}_mean": mean,
+            **_fields(f"improvement_{which}_geomean", self.geomean.over(self.base)),
+            f"improvement_{which}_mean": mean / self.base.value if mean is not None and self.base.value else None,
         }
+
+    def deployed(self) -> dict[str, Any]:
+        """The fields of a row on the final policy in use: pass@k and evaluations to the first success."""
+        rate = self.geomean
+        fields: dict[str, Any] = {}
+        for k in PASS_AT:
+            ends = (stats.pass_at(k, end) for end in (rate.value, rate.low, rate.high))
+            fields |= _fields(f"pass_at_{k}", Estimate(*ends))
+        waits = (stats.expected_evaluations(end) for end in (rate.value, rate.high, rate.low))
+        return fields | _fields("expected_evaluations", Estimate(*waits))
+
+
+def area(records: Sequence[Record]) -> dict[str, Any]:
+    """The fields of a row on the area under its runs' curves."""
+    areas = []
+    for record in records:
+        curve, budget = record.result["curve"], record.identity["budget"]
+        # each end of the points' intervals has an area of its own, which widens that of the rate
+        ends = [[point | {"success_rate": point[key]} for point in curve] for key in ("success_rate", "low", "high")]
+        areas.append([stats.area_over_log_nre(end, budget) for end in ends])
+    known = [tuple(end for end in ends if end is not None) for ends in areas]
+    complete = bool(areas) and all(len(ends) == 3 for ends in known)
+    sample = Sample(*zip(*known, strict=True)) if complete else Sample((), (), ())
+    return _fields("success_auc_geomean", _probability(stats.geometric_mean(sample)))
+
+
+def _column(points: Sequence[dict[str, Any]], key: str) -> tuple[Any, ...]:
+    return tuple(point.get(key) for point in points)
+
+
+def _probability(estimate: Estimate) -> Estimate:
+    return dataclasses.replace(estimate, high=None if estimate.high is None else min(1.0, estimate.high))
+
+
+def _fields(name: str, estimate: Estimate) -> dict[str, Any]:
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

@@ -5,4 +5,18 @@ TASKS: dict[str, str] = {
     "addition-v1": "tasks.addition:Addition",
     "addition-nozeros-v1": "tasks.addition:AdditionNoZeros",
     "addition-tune-v1": "tasks.addition:AdditionTune",
+    "lock-v1": "tasks.lock:Lock",
+    "lock-tune-v1": "tasks.lock:LockTune",
+    "decoys-v1": "tasks.decoys:Decoys",
+    "decoys-tune-v1": "tasks.decoys:DecoysTune",
 }
+
+TAGS: dict[str, tuple[str, ...]] = {
+    "gaussian-v1": ("paper", "exact"),
+    "addition-v1": ("paper", "exact", "text"),
+    "addition-nozeros-v1": ("paper", "exact", "text"),
+    "addition-tune-v1": ("tuning", "exact", "text"),
+}
+"""What `suite report --tag` picks tasks by: `paper`, a task of the BaNEL paper; `exact`, its successes are
+enumerated; `control`, nothing can be learnt there; `tuning`, for choosing configurations and not for reporting;
+`text` or `image`, what a sample is shown as."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from suite.assets import write_manifest
 from suite.generators import Transformer
 from suite.intervals import clopper_pearson
-from tasks.addition_pretrain import BASE_RATE, Checkpoint, Recipe, Say, attackers, generator, train_target
+from tasks.addition_pretrain import Checkpoint, Recipe, Say, attackers, generator, train_target
 from tasks.addition_target import Target
 
 SCREEN, ENOUGH_HITS = 100_000, 100
@@ -93,7 +93,7 @@ def taken(recipe: Recipe, target: Target, say: Say) -> Checkpoint:
 
     for made in attackers(recipe, base_of, say):
         last = made
-        if made.base <= BASE_RATE:
+        if made.base <= recipe.base_rate:
             break
     return last
 

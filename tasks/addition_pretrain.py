@@ -3,7 +3,10 @@
 `suite pretrain addition-v1` writes `tasks/assets/addition-v1/`. Everything is fixed by the recipe before any method
 runs: the target by (seed, steps), the attacker by its seed and the rule that it is taken at the first checkpoint
 whose exact base success rate lies close enough to 4e-4, the paper's. The target of `addition-tune-v1` errs on next to
-no question without leading zeros, so its base rate is all leading zeros.
+no question without leading zeros, so its base rate is all leading zeros. Hence `addition-nozeros-tune-v1` has a pair
+of its own, whose target is trained for fewer steps, and whose base rate counts questions without leading zeros alone.
+Its seed was fixed beforehand by a rule that looks at nothing but the base rate: of the target seeds 3, 4, 5, … the
+first whose base rate lies between 1e-5 and 1e-3.
 """
 
 from __future__ import annotations
@@ -43,8 +46,11 @@ class Recipe:
     attacker_batch: int = 256
     lr: float = 1e-3
     """Of the target."""
+    base_rate: float = BASE_RATE
     tolerance: float = 0.05
-    """Relative distance from the paper's base rate at which the attacker is taken."""
+    """Relative distance from `base_rate` at which the attacker is taken."""
+    leading_zeros: bool = True
+    """Whether questions with leading zeros count for the base rate."""
     digits: int = 3
     spread: Spread = "lengths"
     """Of the training questions, of target and attacker."""
@@ -69,6 +75,15 @@ class Recipe:
 RECIPES = {
     "addition-v1": Recipe("addition-v1", target_seed=2, attacker_seed=12),
     "addition-tune-v1": Recipe("addition-tune-v1", target_seed=1, attacker_seed=14, tolerance=0.2),
+    "addition-nozeros-tune-v1": Recipe(
+        "addition-nozeros-tune-v1",
+        target_seed=3,
+        attacker_seed=16,
+        target_steps=3000,
+        base_rate=5e-4,
+        tolerance=0.98,
+        leading_zeros=False,
+    ),
 }
 
 Say = Callable[[str], None]
@@ -194,7 +209,7 @@ def success_forests(grammar: Grammar, failures: Tensor) -> tuple[Forest, Forest]
 
 
 def first_at_base_rate(recipe: Recipe, failures: Tensor, say: Say) -> Checkpoint:
-    """The first checkpoint of the attacker whose exact base success rate is the paper's, by the table of failures.
+    """The first checkpoint of the attacker whose exact base success rate is the recipe's, by the table of failures.
 
     Raises:
         RuntimeError: there is none.
@@ -205,10 +220,11 @@ def first_at_base_rate(recipe: Recipe, failures: Tensor, say: Say) -> Checkpoint
         return float(net.log_prob_forest(zeros).exp().sum()), float(net.log_prob_forest(rest).exp().sum())
 
     for made in attackers(recipe, base_of, say):
-        if abs(made.base - BASE_RATE) <= recipe.tolerance * BASE_RATE:
+        base = made.base if recipe.leading_zeros else made.base_rest
+        if abs(base - recipe.base_rate) <= recipe.tolerance * recipe.base_rate:
             return made
     raise RuntimeError(
-        f"{recipe.name}: no checkpoint of {recipe.attacker_steps} steps had a base rate of {BASE_RATE:g} "
+        f"{recipe.name}: no checkpoint of {recipe.attacker_steps} steps had a base rate of {recipe.base_rate:g} "
         f"± {recipe.tolerance:.0%}; train the target shorter (more failures) or longer"
     )
 
