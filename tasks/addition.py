@@ -25,7 +25,7 @@ from torch import Tensor
 
 from suite.assets import read_manifest
 from suite.generators import Forest, Transformer
-from suite.policy import Policy
+from suite.policy import Generator, Policy
 from tasks.addition_attacker import Attacker, UniformQuestions
 from tasks.addition_grammar import EQUALS, SYMBOLS, Grammar
 from tasks.addition_pretrain import pretrain, unpack
@@ -110,6 +110,10 @@ class Addition:
 
     def exact(self, policy: Policy) -> float:
         return float(self.success_log_probs(policy).exp().sum())
+
+    def proposal(self, prior: Generator) -> Policy:
+        """Questions at random: of the proposals tried on the prior, the one with most effective hits."""
+        return prior.uniform()
 
     def references(self) -> dict[str, Policy]:
         return {"uniform": UniformQuestions(GRAMMAR, self.leading_zeros)}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from suite.generators import Shape, Transformer
 from suite.policy import Policy
-from tasks.addition_grammar import EQUALS, SYMBOLS, Grammar
+from tasks.addition_grammar import EQUALS, SYMBOLS, Grammar, offset
 
 
 def attacker_shape(grammar: Grammar) -> Shape:
@@ -37,6 +39,30 @@ class UniformQuestions:
         inside = self.grammar.allowed(x, self.leading_zeros)
         log_p = -2 * torch.tensor(len(self.operands), dtype=torch.float64).log()
         return torch.where(inside, log_p, -torch.inf)
+
+
+class QuestionsByLength:
+    """Operands uniform in their number of digits, then in those digits, leading zeros among them.
+
+    Short and mixed lengths, which operands uniform in value hardly ever have, are as likely as long ones.
+    """
+
+    def __init__(self, grammar: Grammar) -> None:
+        self.grammar = grammar
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        grammar, device = self.grammar, generator.device
+        digits = torch.randint(1, grammar.digits + 1, (2, n), generator=generator, device=device).cpu()
+        u = torch.rand(2, n, dtype=torch.float64, generator=generator, device=device).cpu()
+        side = offset(digits) + (u * 10**digits).long()  # (2, n)
+        return grammar.write(side[0] * grammar.operands + side[1]).to(device)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        index = self.grammar.read(x)[0]
+        sides = torch.stack([index // self.grammar.operands, index % self.grammar.operands])
+        digits = self.grammar.operand(sides.clamp(min=0))[1].double()  # (2, B)
+        log_p = -(digits * math.log(10) + math.log(self.grammar.digits)).sum(dim=0)
+        return torch.where(index >= 0, log_p, -torch.inf)
 
 
 class Attacker(Transformer):
