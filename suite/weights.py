@@ -52,7 +52,9 @@ def fingerprint(policy: Policy) -> str | None:
 
 
 def save(policy: Policy, path: Path) -> bool:
-    """Write a policy; False where its kind cannot be written."""
+    """Write a policy; False where its kind cannot be written, or its generator says that it is not to be."""
+    if not getattr(policy, "saved", True):
+        return False
     described = describe(policy)
     if described is None:
         return False

@@ -9,6 +9,8 @@ TASKS: dict[str, str] = {
     "lock-tune-v1": "tasks.lock:LockTune",
     "decoys-v1": "tasks.decoys:Decoys",
     "decoys-tune-v1": "tasks.decoys:DecoysTune",
+    "gsm8k-hard-v1": "tasks.gsm8k_hard:Gsm8kHard",
+    "gsm8k-hard-tune-v1": "tasks.gsm8k_hard:Gsm8kHardTune",
 }
 
 TAGS: dict[str, tuple[str, ...]] = {

@@ -18,8 +18,9 @@ from torch import Tensor
 from suite.assets import write_manifest
 from suite.generators import Transformer
 from suite.intervals import clopper_pearson
-from tasks.addition_pretrain import Checkpoint, Recipe, Say, attackers, generator, train_target
+from tasks.addition_pretrain import Checkpoint, Recipe, attackers, train_target
 from tasks.addition_target import Target
+from tasks.training import Say, generator
 
 SCREEN, ENOUGH_HITS = 100_000, 100
 """Samples that judge a checkpoint of the attacker, fewer where this many successes were met."""
@@ -33,7 +34,7 @@ RECIPE = Recipe(
     "addition6-v1",
     target_seed=2,
     attacker_seed=12,
-    target_steps=6_000,
+    target_steps=4_200,
     target_batch=128,
     lr=3e-3,
     attacker_steps=6_000,

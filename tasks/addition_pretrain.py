@@ -12,10 +12,9 @@ first whose base rate lies between 1e-5 and 1e-3.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -27,6 +26,7 @@ from suite.generators import Forest, Transformer
 from tasks.addition_attacker import attacker_shape
 from tasks.addition_grammar import EQUALS, SYMBOLS, Grammar, Spread
 from tasks.addition_target import Target, target_shape
+from tasks.training import Decay, Optimizer, Say, Schedule, generator, train
 
 BASE_RATE = 4e-4
 """The paper's."""
@@ -55,10 +55,10 @@ class Recipe:
     spread: Spread = "lengths"
     """Of the training questions, of target and attacker."""
     target_layers: int = 3
-    optimizer: Literal["adamw", "muon"] = "adamw"
+    optimizer: Optimizer = "adamw"
     """Of the target."""
-    decay: Literal["cosine", "last-third"] = "cosine"
-    """When the target's learning rate falls to 1 %; see :func:`schedule`."""
+    decay: Decay = "cosine"
+    """When the target's learning rate falls to 1 %; see :meth:`tasks.training.Schedule.factor`."""
     attacker_lr: float = 1e-3
     attacker_check: int = 100
     """Steps between two looks at the attacker's base rate."""
@@ -86,72 +86,33 @@ RECIPES = {
     ),
 }
 
-Say = Callable[[str], None]
-
-
-def generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def optimizers_of(net: Transformer, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """AdamW for all weights, or Muon for the blocks' matrices and AdamW for the rest.
-
-    Muon (Jordan et al. 2024) orthogonalises the momentum of a matrix; its step is scaled to AdamW's typical size.
-    """
-    matrices = {p for p in net.blocks.parameters() if p.ndim == 2} if recipe.optimizer == "muon" else set()
-    rest = [p for p in net.parameters() if p not in matrices]
-    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=recipe.lr, weight_decay=0.01, fused=True)]
-    if matrices:
-        held = [p for p in net.parameters() if p in matrices]
-        made.append(torch.optim.Muon(held, lr=recipe.lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
-    return made
-
 
 def train_target(recipe: Recipe, checkpoint: Path, say: Say) -> Transformer:
     """Train on fresh questions without leading zeros; the loss is on the answer. Resumes from `checkpoint`."""
     grammar = recipe.grammar
     torch.manual_seed(recipe.target_seed)
     net = Transformer(target_shape(grammar, recipe.target_layers))
-    optimizers = optimizers_of(net, recipe)
-    rng = generator(recipe.target_seed)
-    first = 0
-    state = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else {}
-    if state.get("recipe") == dataclasses.asdict(recipe):
-        net.load_state_dict(state["net"])
-        for optimizer, held in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(held)
-        rng.set_state(state["rng"])
-        first = state["step"]
-    for step in range(first, recipe.target_steps):
+
+    def loss_of(rng: torch.Generator) -> Tensor:
         x = recipe.questions(recipe.target_batch, rng)
         full, answer = grammar.with_answer(x, grammar.read(x)[1])
-        loss = F.cross_entropy(net.logits(full)[answer], full[answer])
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.lr * schedule(step, recipe.target_steps, recipe.decay)
-            optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-        if (step + 1) % 100 == 0:
-            x = recipe.questions(2048, generator(0))
-            wrong = (Target(net, grammar).margin(x, grammar.read(x)[1]) <= 0).double().mean()
-            say(f"target step {step + 1}/{recipe.target_steps} loss {loss.item():.4f} wrong {float(wrong):.5f}")
-            state = {"net": net.state_dict(), "optimizers": [each.state_dict() for each in optimizers]}
-            state |= {"rng": rng.get_state(), "step": step + 1, "recipe": dataclasses.asdict(recipe)}
-            torch.save(state, checkpoint.with_suffix(".tmp"))
-            checkpoint.with_suffix(".tmp").rename(checkpoint)
+        return F.cross_entropy(net.logits(full)[answer], full[answer])
+
+    def wrong() -> str:
+        x = recipe.questions(2048, generator(0))
+        share = (Target(net, grammar).margin(x, grammar.read(x)[1]) <= 0).double().mean()
+        return f"wrong {float(share):.5f}"
+
+    train(
+        net,
+        loss_of,
+        generator(recipe.target_seed),
+        Schedule(recipe.target_steps, recipe.lr, recipe.optimizer, recipe.decay),
+        checkpoint=checkpoint,
+        recipe=dataclasses.asdict(recipe),
+        say=lambda line: say(f"target {line} {wrong()}"),
+    )
     return net
-
-
-def schedule(step: int, steps: int, decay: Literal["cosine", "last-third"] = "cosine", warmup: int = 100) -> float:
-    """Linear warm-up, then to 1 % of the learning rate: as a cosine, or flat and linearly in the last third."""
-    if step < warmup:
-        return (step + 1) / warmup
-    if decay == "cosine":
-        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-    return 0.01 + 0.99 * min(1.0, 3 * (steps - step) / steps)
 
 
 class Checkpoint(NamedTuple):

@@ -30,6 +30,7 @@ class Shape:
         width: residual width D.
         layers: number of blocks.
         heads: attention heads per block; divides `width`.
+        prompt: longest prompt that a string may follow, in symbols.
     """
 
     vocab_size: int
@@ -38,6 +39,7 @@ class Shape:
     width: int = 64
     layers: int = 2
     heads: int = 4
+    prompt: int = 0
 
 
 class Block(nn.Module):
@@ -74,8 +76,8 @@ class Block(nn.Module):
 class Transformer(Neural):
     """Autoregressive distribution over strings x in {0..V-1}^T; see :class:`Shape`.
 
-    A string ends with the first `end` symbol and is filled up with it; a string that never ends is cut at T
-    symbols. So the probabilities of all strings sum to one.
+    A string may follow a fixed `prompt`, int64 (P,), which is no part of it. It ends with the first `end` symbol and
+    is filled up with it; a string that never ends is cut at T symbols. So the probabilities of all strings sum to one.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -84,7 +86,9 @@ class Transformer(Neural):
         self.vocab_size = shape.vocab_size
         self.length = shape.length
         self.symbols = nn.Embedding(shape.vocab_size + 1, shape.width)  # the last row begins every string
-        self.positions = nn.Parameter(torch.randn(shape.length, shape.width) * 0.02)
+        self.positions = nn.Parameter(torch.randn(shape.prompt + shape.length, shape.width) * 0.02)
+        self.prompt: Tensor
+        self.register_buffer("prompt", torch.zeros(0, dtype=torch.long), persistent=False)
         self.blocks = nn.ModuleList(Block(shape.width, shape.heads) for _ in range(shape.layers))
         self.norm = nn.LayerNorm(shape.width)
         self.head = nn.Linear(shape.width, shape.vocab_size, bias=False)
@@ -107,16 +111,19 @@ class Transformer(Neural):
     def logits(self, x: Tensor) -> Tensor:
         """Next-symbol logits (B, T, V) before each symbol of x, int64 (B, T)."""
         begin = x.new_full((len(x), 1), self.vocab_size)
-        inputs = torch.cat([begin, x[:, :-1]], dim=1)  # (B, T)
-        h = self.symbols(inputs) + self.positions[: x.shape[1]]  # (B, T, D)
+        inputs = torch.cat([begin, self.prompt.expand(len(x), -1), x[:, :-1]], dim=1)  # (B, P + T)
+        h = self.symbols(inputs) + self.positions[: inputs.shape[1]]  # (B, P + T, D)
         for block in self.blocks:
             h = block(h)
-        out: Tensor = self.head(self.norm(h))
+        out: Tensor = self.head(self.norm(h[:, len(self.prompt) :]))
         return out
 
     def log_likelihood(self, x: Tensor) -> Tensor:
         picked = F.log_softmax(self.logits(x), dim=-1).gather(-1, x[..., None]).squeeze(-1)  # (B, T)
         return (picked * self.counted(x)).sum(dim=-1)
+
+    def trained_tokens(self, x: Tensor) -> int:
+        return x.numel() + len(x) * len(self.prompt)
 
     def counted(self, x: Tensor) -> Tensor:
         """True (B, T) at the symbols that carry probability: up to and with the first `end`."""
@@ -202,11 +209,18 @@ class Walk:
     def step(self, parents: Tensor, symbols: Tensor) -> Tensor:
         """Logits (P, V) after P prefixes, the i-th being prefix parents[i] of the last step plus symbols[i].
 
-        The first call has one prefix, the empty one; its arguments are not looked at.
+        The first call has one prefix, the prompt; its arguments are not looked at.
         """
+        if self.depth:
+            return self._advance(parents, symbols)
+        root = parents.new_zeros(1)
+        logits = self._advance(root, symbols.new_full((1,), self.net.vocab_size))
+        for symbol in self.net.prompt[:, None]:
+            logits = self._advance(root, symbol)
+        return logits
+
+    def _advance(self, parents: Tensor, symbols: Tensor) -> Tensor:
         net = self.net
-        if self.depth == 0:
-            symbols = symbols.new_full((1,), net.vocab_size)
         h = (net.symbols(symbols) + net.positions[self.depth])[:, None]  # (P, 1, D)
         cache = []
         for i, block in enumerate(net.blocks):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tasks.addition_grammar import STOP, SYMBOLS, Grammar
-from tasks.addition_pretrain import pack, schedule, unpack
+from tasks.addition_pretrain import pack, unpack
+from tasks.training import Schedule
 
 GRAMMAR = Grammar(digits=3)
 OPERANDS = [f"{value:0{digits}d}" for digits in (1, 2, 3) for value in range(10**digits)]
@@ -126,4 +127,10 @@ def test_packing_is_numpys(bits: list[bool]) -> None:
 )
 def test_the_learning_rate_warms_up_and_falls_as_a_cosine(step: int, expected: float) -> None:
     """100 steps up, then 0.01 + 0.99 · (1 + cos π t) / 2 with t from 0 to 1 over the other 900."""
-    assert schedule(step, 1000) == pytest.approx(expected)
+    assert Schedule(1000).factor(step) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0, 0.01), (99, 1.0), (600, 1.0), (750, 0.505), (900, 0.01)])
+def test_the_learning_rate_may_stay_until_the_last_third(step: int, expected: float) -> None:
+    """Flat up to step 600 of 900, then 0.01 + 0.99 · (900 − step) / 300."""
+    assert Schedule(900, decay="last-third").factor(step) == pytest.approx(expected)

@@ -1,0 +1,81 @@
+"""Models and datasets from the Hugging Face hub or from local paths; every failure is one line that says what to do."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from suite.errors import UserError
+
+
+def extra(name: str) -> ModuleType:
+    """Import a library of the extra `hf`.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(f"{name} is missing ({error}): pip install 'sparse-reward-suite[hf]'") from error
+
+
+def first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@functools.lru_cache(maxsize=2)
+def load_rows(name: str) -> Sequence[Mapping[str, Any]]:
+    """The rows of a dataset, each with `input` and `target`; of a local JSONL file, or of the hub's split `train`."""
+    datasets = extra("datasets")
+    path = Path(name)
+    if path.suffix in (".jsonl", ".json") and not path.exists():
+        raise UserError(f"--task.dataset {name}: no such file")
+    try:
+        if path.is_file():
+            rows = datasets.load_dataset("json", data_files=str(path), split="train")
+        else:
+            rows = datasets.load_dataset(name, split="train")
+    except Exception as error:  # what libraries for files, archives and networks raise
+        raise UserError(
+            f"--task.dataset {name} cannot be loaded ({first_line(error)}); go online, or give a local JSONL file"
+        ) from error
+    missing = {"input", "target"} - set(rows.column_names)
+    if missing:
+        raise UserError(f"--task.dataset {name} lacks the column {', '.join(sorted(missing))}; has {rows.column_names}")
+    found: Sequence[Mapping[str, Any]] = rows
+    return found
+
+
+@functools.lru_cache(maxsize=2)
+def load_model(name: str) -> tuple[Any, Any, str]:
+    """(causal language model, tokenizer, what identifies the weights): the hub's commit, or a hash of local files."""
+    transformers = extra("transformers")
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+        model = transformers.AutoModelForCausalLM.from_pretrained(name, dtype="float32")
+    except Exception as error:  # missing files, no network, an unknown architecture
+        raise UserError(
+            f"--task.model {name} cannot be loaded ({first_line(error)}); go online, or give a local folder"
+        ) from error
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"--task.model {name} has no end-of-text token; choose another model")
+    return model, tokenizer, identity_of(name, model)
+
+
+def identity_of(name: str, model: Any) -> str:
+    """The commit of a hub model; one sha256 over the weights of a local one."""
+    commit = getattr(model.config, "_commit_hash", None)
+    if commit:
+        return str(commit)
+    digest = hashlib.sha256()
+    for path in sorted(Path(name).glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
