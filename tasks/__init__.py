@@ -9,6 +9,12 @@ TASKS: dict[str, str] = {
     "lock-tune-v1": "tasks.lock:LockTune",
     "decoys-v1": "tasks.decoys:Decoys",
     "decoys-tune-v1": "tasks.decoys:DecoysTune",
+    "addition6-v1": "tasks.addition6:Addition6",
+    "addition6-nozeros-v1": "tasks.addition6:Addition6NoZeros",
+    "addition6-tune-v1": "tasks.addition6:Addition6Tune",
+    "addition6-nozeros-tune-v1": "tasks.addition6:Addition6NoZerosTune",
+    "word-problems-v1": "tasks.word_problems:WordProblems",
+    "word-problems-tune-v1": "tasks.word_problems:WordProblemsTune",
     "gsm8k-hard-v1": "tasks.gsm8k_hard:Gsm8kHard",
     "gsm8k-hard-tune-v1": "tasks.gsm8k_hard:Gsm8kHardTune",
 }

@@ -1,6 +1,6 @@
 """Templated word problems with step-by-step solutions: their words, their symbols, and the number they end on.
 
-A question: `tom has 4 bags of 12 pens and buys 9 more . how many pens ?`; its solution: `4*12=48 48+9=57 # 57`.
+A question: `tom has 4 bags of 12 pens and buys 9 more . how many pens ?`; its solution: `4*12=48 ; 48+9=57 # 57`.
 Words are one symbol each, numbers one symbol for each digit.
 """
 
@@ -52,7 +52,7 @@ TEMPLATES = (
     Template("{n} has {a} {t} , {m} has {b} times as many and {c} {u} . how many in all ?", times_and_both),
 )
 
-SIGNS = (*"0123456789", "+", "-", "*", "=", "#")
+SIGNS = (*"0123456789", "+", "-", "*", "=", ";", "#")
 WORDS = tuple(sorted({word for each in TEMPLATES for word in each.text.split() if "{" not in word} | {*NAMES, *THINGS}))
 SYMBOLS = (*SIGNS, "/", *WORDS)
 END = SYMBOLS.index("/")
@@ -85,7 +85,7 @@ def problem(rng: torch.Generator, hard: bool) -> Problem:
         c = min(c, a * b)
     steps = template.steps(a, b, c)
     answer = int(steps[-1].rpartition("=")[2])
-    return Problem(template.text.format(n=n, m=m, t=t, u=u, a=a, b=b, c=c), " ".join((*steps, f"# {answer}")), answer)
+    return Problem(template.text.format(n=n, m=m, t=t, u=u, a=a, b=b, c=c), f"{' ; '.join(steps)} # {answer}", answer)
 
 
 def hard_problem(pool: str, index: int) -> Problem:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from suite.generators.neural import Neural
 from suite.policy import Policy, Tempered
 
-ROWS = 32
+ROWS = 64
 """Strings that are put through the model at once without gradients."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +35,24 @@ ROWS = [
     {"input": "many ?", "code": "", "target": None},
 ]
 TEMPLATE = "{% for m in messages %}ask {{ m.content }} {% endfor %}say"
-WORDS = ["[pad]", "[end]", *"0123456789", "and", "?", "ask", "say", "many", "Question", "Answer", ":", "."]
+CHARACTERS = ["[pad]", "[end]", *"0123456789abcdefghijklmnopqrstuvwxyz?.:QA", "Ġ", "Ċ"]
+"""Space and newline as byte-level tokenizers write them."""
+PIECES = re.compile(r"\[pad\]|\[end\]|.", re.DOTALL)
 
 
 def build(folder: Path, *, chat: bool = True, pad: bool = True) -> Path:
-    """A randomly initialised model of Qwen2's architecture and a tokenizer of words, saved as the hub stores them."""
+    """A randomly initialised model of Qwen2's architecture and a tokenizer of characters, as the hub has them."""
     import transformers
-    from tokenizers import Tokenizer, models, pre_tokenizers
 
-    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="."))
-    words.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Digits(True)])
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=words, eos_token="[end]", **({"pad_token": "[pad]"} if pad else {})
+    vocabulary = {symbol: i for i, symbol in enumerate(CHARACTERS)}
+    tokenizer = transformers.Qwen2Tokenizer(
+        vocab=vocabulary, merges=[], unk_token=None, eos_token="[end]", pad_token="[pad]" if pad else None
     )
     if chat:
         tokenizer.chat_template = TEMPLATE
     torch.manual_seed(0)
     config = transformers.Qwen2Config(
-        vocab_size=len(WORDS),
+        vocab_size=len(CHARACTERS),
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
@@ -85,7 +86,8 @@ def task(model: Path, dataset: Path) -> Gsm8kHard:
 
 
 def tokens(text: str, length: int = 6) -> list[int]:
-    row = [WORDS.index(word) for word in text.split()]
+    """Characters as tokens, filled with padding."""
+    row = [CHARACTERS.index({" ": "Ġ", "\n": "Ċ"}.get(piece, piece)) for piece in PIECES.findall(text)]
     return row + [0] * (length - len(row))
 
 
@@ -93,9 +95,9 @@ def tokens(text: str, length: int = 6) -> list[int]:
 
 
 def test_the_prompt_is_the_questions_chat(task: Gsm8kHard, model: Path, dataset: Path) -> None:
-    assert task.prior().prompt.tolist() == tokens("ask 2 and 3 ? say", 6)
+    assert task.prior().prompt.tolist() == tokens("ask 2 and 3 ? say", 17)
     plain = Gsm8kHard(Config(question=0, model=str(model), dataset=str(dataset), prompt="plain"))
-    assert plain.prior().prompt.tolist() == tokens("Question : 2 and 3 ? Answer :", 8)
+    assert plain.prior().prompt.tolist() == tokens("Question: 2 and 3 ?\nAnswer:", 27)
 
 
 def by_hand(net: CausalLM, x: Tensor, temperature: float = 1.0) -> Tensor:
@@ -116,36 +118,36 @@ def by_hand(net: CausalLM, x: Tensor, temperature: float = 1.0) -> Tensor:
 
 def test_log_prob_is_the_sum_over_tokens_up_to_the_end(task: Gsm8kHard) -> None:
     net = task.prior()
-    x = torch.tensor([tokens("2 and 3 [end]"), tokens("[end]"), tokens("1 2 3 4 5 6")])
+    x = torch.tensor([tokens("2 3[end]"), tokens("[end]"), tokens("123456")])
     torch.testing.assert_close(net.log_prob(x), by_hand(net, x), rtol=0, atol=1e-4)
     torch.testing.assert_close(net.tempered(2.0).log_prob(x), by_hand(net, x, 2.0), rtol=0, atol=1e-4)
-    assert net.uniform().log_prob(x).tolist() == pytest.approx([-k * math.log(len(WORDS)) for k in (4, 1, 6)])
-    malformed = torch.tensor([tokens("2 [end] 3"), tokens("2 [end] [end]")])
+    assert net.uniform().log_prob(x).tolist() == pytest.approx([-k * math.log(len(CHARACTERS)) for k in (4, 1, 6)])
+    malformed = torch.tensor([tokens("2[end]3"), tokens("2[end][end]")])
     assert net.log_prob(malformed).tolist() == [-math.inf] * 2
 
 
 def test_samples_have_the_probabilities_that_they_are_given(task: Gsm8kHard) -> None:
-    """The first token of 4,000 samples against softmax of the logits after the prompt: chi-square."""
+    """The first token of 1,000 samples against softmax of the logits after the prompt: chi-square."""
     from scipy import stats
 
     net = task.prior()
-    x = net.sample(4000, torch.Generator().manual_seed(0))
-    assert (x.dtype, x.shape) == (torch.int64, (4000, 6))
+    x = net.sample(1000, torch.Generator().manual_seed(0))
+    assert (x.dtype, x.shape) == (torch.int64, (1000, 6))
     assert torch.isfinite(net.log_prob(x)).all()  # nothing but padding after an end
     with torch.no_grad():
         p = torch.softmax(net.model(input_ids=net.prompt[None]).logits[0, -1].double(), dim=-1).numpy()
-    counts = torch.bincount(x[:, 0], minlength=len(WORDS)).numpy()
-    often = p * 4000 >= 5
-    seen, expected = counts[often], p[often] * 4000
-    rest = [[4000 - seen.sum()], [4000 - expected.sum()]] if not often.all() else [[], []]
+    counts = torch.bincount(x[:, 0], minlength=len(CHARACTERS)).numpy()
+    often = p * 1000 >= 5
+    seen, expected = counts[often], p[often] * 1000
+    rest = [[1000 - seen.sum()], [1000 - expected.sum()]] if not often.all() else [[], []]
     observed, wanted = [*seen, *rest[0]], [*expected, *rest[1]]
     assert stats.chisquare(observed, wanted).pvalue > 1e-3
-    assert torch.equal(x, net.sample(4000, torch.Generator().manual_seed(0)))
+    assert torch.equal(x, net.sample(1000, torch.Generator().manual_seed(0)))
 
 
 def test_fitting_raises_the_likelihood_of_what_it_is_shown(task: Gsm8kHard) -> None:
     prior = task.prior()
-    net, x = prior.clone(), torch.tensor([tokens("5 [end]")] * 8)
+    net, x = prior.clone(), torch.tensor([tokens("5[end]")] * 8)
     before = float(prior.log_prob(x)[0])
     net.fit(x, generator=torch.Generator().manual_seed(0), epochs=20, lr=0.1)
     assert float(net.log_prob(x)[0]) > before + 1
@@ -168,11 +170,11 @@ def test_the_last_number_counts(text: str, number: float | None) -> None:
 
 
 def test_the_reward_is_the_last_number(task: Gsm8kHard) -> None:
-    rows = ["2 and 3 [end]", "3 and 5 [end]", "5 and [end]", "and [end]", "[end] 5"]
+    rows = ["2 3[end]", "3 a 5", "5 a[end]", "a[end]", "12 5."]
     x = torch.tensor([tokens(row) for row in rows])
     assert task.verify(x).tolist() == [False, True, True, False, True]
     assert task.valid(x).tolist() == [True, True, True, False, True]
-    assert task.show(x)[0] == "2 and 3"
+    assert task.show(x)[0] == "2 3"
 
 
 def test_the_variant_for_tuning_asks_another_question(model: Path, dataset: Path) -> None:
@@ -183,23 +185,27 @@ def test_the_variant_for_tuning_asks_another_question(model: Path, dataset: Path
 # -- the whole loop ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("baseline", ["banel", "rnd", "pseudo-count", "tail", "temperature"])
+@pytest.mark.parametrize("baseline", ["banel", "rnd", "tail", "temperature"])
 def test_a_baseline_runs_and_its_record_is_verified(tmp_path: Path, model: Path, dataset: Path, baseline: str) -> None:
     fields = {"question": 0, "model": str(model), "dataset": str(dataset), "length": 6, "save": True}
-    small = {"batch": 20, "pool": 64} if baseline == "banel" else {"pool": 64} if baseline == "tail" else {}
+    small: dict[str, dict[str, object]] = {
+        "banel": {"batch": 20, "pool": 64, "epochs": 1},
+        "rnd": {"batch": 20, "policy_epochs": 1},
+        "tail": {"pool": 64, "rounds": 1},
+    }
     record = runner.run(
         "gsm8k-hard-v1",
         baseline,
-        budget=40 if baseline == "banel" else 500,
-        heldout="200",
-        config=small,
+        budget=40,
+        heldout="100",
+        config=small.get(baseline, {}),
         task_config=fields,
         results=tmp_path,
         tracking="off",
     )
     assert record.status == "finished", record.result["error"]
     assert set(record.identity["task"]["assets"]) == {"model", "question"}
-    assert (record.folder / "policy-final.safetensors").exists() == (baseline != "temperature" or True)
+    assert (record.folder / "policy-final.safetensors").exists()
     (verdict,) = verify(tmp_path)
     assert verdict.verified, [check for check in verdict.checks if not check.ok]
 
