@@ -13,7 +13,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
-.PHONY: install leaderboard test test-fast test-all check format clean
+.PHONY: install leaderboard test test-fast test-server test-all check format clean
 
 install: $(STAMP)
 
@@ -34,6 +34,10 @@ test: $(STAMP)
 
 test-fast: $(STAMP)
 	$(PYTEST) -m "not server and not slow"
+
+# PostgreSQL, Dask, a browser, real agents; where they are missing a test is skipped, but not where $$CI is set.
+test-server: $(STAMP)
+	$(PYTEST) -m server
 
 test-all: $(STAMP)
 	$(PYTEST)

@@ -28,6 +28,7 @@ COMMANDS = {
     "report": "reports.cli:report",
     "verify": "suite.commands.verify:command",
     "pretrain": "suite.commands.pretrain:command",
+    "sync": "suite.commands.sync:command",
 }
 SUMMARIES = {
     "list": "Show all tasks and baselines.",
@@ -40,6 +41,7 @@ SUMMARIES = {
     "report": "Write the leaderboard of a results folder.",
     "verify": "Check records against their ledgers and policies.",
     "pretrain": "Make the assets of a task.",
+    "sync": "Upload to Weights & Biases what was tracked offline.",
 }
 
 OK, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143

@@ -2,7 +2,7 @@
 
 :func:`start` never raises, and nor does what it returns: a tracker that fails says so once on stderr, does
 nothing from then on, and lets the run go on. Runs are written offline to `<cell>/wandb/` unless asked
-otherwise; `wandb sync` uploads them later.
+otherwise; `suite sync` uploads them later.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
     "x_disable_machine_info": True,
     "x_save_requirements": False,
     "init_timeout": 30.0,  # seconds; W&B's own 90 are long where every cell of a grid waits for them
-    "finish_timeout": 120.0,  # W&B would wait for ever; `wandb sync` uploads what is left
+    "finish_timeout": 120.0,  # W&B would wait for ever; `suite sync` uploads what is left
 }
 
 
@@ -177,12 +177,16 @@ def log_in() -> None:
     """
     import wandb
 
-    if wandb.run is not None:  # the user's own run, in the same process
-        return
-    with contextlib.redirect_stderr(io.StringIO()):
-        found = wandb.login(prompt=False)
-    if not found:
+    if wandb.run is None and not credentials():  # else the user's own run, in the same process
         raise wandb.errors.UsageError("not logged in to W&B; run `wandb login`, or use --tracking offline")
+
+
+def credentials() -> bool:
+    """Whether W&B finds credentials, in the environment or where `wandb login` leaves them."""
+    import wandb
+
+    with contextlib.redirect_stderr(io.StringIO()):
+        return bool(wandb.login(prompt=False))
 
 
 @contextlib.contextmanager
