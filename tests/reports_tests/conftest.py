@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 from suite import intervals, records
 
 CONTROLS = ("uniform", "temperature", "tail", "blind", "rnd-filter")
+
+
+clopper_pearson = functools.cache(intervals.clopper_pearson)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +88,7 @@ class Results:
 def point(index: int, nre: int, rate: float | None, n: int | None) -> dict[str, Any]:
     low = high = rate
     if rate is not None and n is not None:
-        low, high = intervals.clopper_pearson(round(rate * n), n)
+        low, high = clopper_pearson(round(rate * n), n)
     return {
         "round": index,
         "nre": nre,
