@@ -61,7 +61,7 @@ def row_key(record: Record) -> tuple[Hashable, ...]:
     identity = record.identity
     baseline = canonical(identity["baseline"]["config"])
     rest = (identity[name] for name in ("protocol", "duplicates", "budget", "heldout", "device", "threads"))
-    return (*task_key(record), identity["baseline"]["id"], baseline, *rest)
+    return (*task_key(record), identity["baseline"]["id"], baseline, record.points, *rest)
 
 
 def current(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
@@ -90,8 +90,8 @@ def notices(records: Sequence[Record]) -> list[str]:
     lines += [f"failed: {_name(record)}: {_error(record)}" for record in failed[:5]]
     if len(failed) > 5:
         lines.append(f"failed: and {len(failed) - 5} more")
-    for field in ("protocol", "duplicates", "budget", "heldout", "device", "threads"):
-        values = sorted({record.identity[field] for record in records})
+    for field in ("protocol", "duplicates", "budget", "heldout", "points", "device", "threads"):
+        values = sorted({record.points if field == "points" else record.identity[field] for record in records})
         if len(values) > 1:
             lines.append(f"mixed {field}: {', '.join(map(str, values))}; nothing is averaged across them")
     seeds = Counter(row_key(record) for record in records if record.status == "finished")

@@ -12,12 +12,21 @@ import pytest
 
 from suite.cli import main
 
-FILES = ["curves-addition-v1.png", "curves-addition-v1.svg"]
-FILES += ["leaderboard.csv", "leaderboard.json", "leaderboard.md", "leaderboard.tex"]
-FILES += ["overall.csv", "overall.md", "significance.csv", "significance.md"]
+KINDS = ("pdf", "png", "svg")
+FILES = [
+    *(f"figures/{name}-addition-v1.{kind}" for name in ("compute", "curves", "improvement") for kind in KINDS),
+    *(f"figures/profiles.{kind}" for kind in KINDS),
+    *(f"leaderboard.{kind}" for kind in ("csv", "html", "json", "md", "tex")),
+    *("overall.csv", "overall.md", "significance.csv", "significance.md"),
+]
 
 
 def report(results: Any, out: Path, *more: str) -> int:
+    """The tables alone: figures and page take seconds."""
+    return whole_report(results, out, "--tables-only", *more)
+
+
+def whole_report(results: Any, out: Path, *more: str) -> int:
     return main(["report", "--results", str(results.folder), "--out", str(out), *more])
 
 
@@ -30,9 +39,11 @@ def test_writes_the_files_and_prints_the_table(
 ) -> None:
     results.add(rates=(4e-4, 1e-3, 0.1))
     results.add("tail", rates=(4e-4, 0.01))
-    assert report(results, tmp_path / "out") == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
-    assert (tmp_path / "out" / "curves-addition-v1.png").read_bytes().startswith(b"\x89PNG")
+    assert whole_report(results, tmp_path / "out") == 0
+    files = (path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.*"))
+    assert sorted(map(str, files)) == FILES
+    for kind, start in {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}.items():
+        assert (tmp_path / "out" / "figures" / f"curves-addition-v1.{kind}").read_bytes().startswith(start)
     said = capsys.readouterr()
     assert "Best oracle-free control: tail, at 0.01." in said.out
     assert "one seed only, so no interval and no test: banel on addition-v1, tail on addition-v1" in said.err
@@ -40,8 +51,9 @@ def test_writes_the_files_and_prints_the_table(
 
 def test_the_same_records_give_the_same_bytes(results: Any, tmp_path: Path) -> None:
     results.add()
+    results.add("tail")
     for name in ("one", "two"):
-        assert report(results, tmp_path / name) == 0
+        assert whole_report(results, tmp_path / name) == 0
     for name in FILES:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -51,7 +63,7 @@ def test_results_come_from_the_environment_and_files_go_beside_them(
 ) -> None:
     results.add()
     monkeypatch.setenv("SUITE_RESULTS", str(results.folder))
-    assert main(["report"]) == 0
+    assert main(["report", "--tables-only"]) == 0
     assert shown(results.folder / "report") == ["banel"]
 
 
