@@ -23,6 +23,7 @@ COMMANDS = {
     "bench": "suite.commands.bench:command",
     "report": "reports.cli:report",
     "verify": "suite.commands.verify:command",
+    "check": "reports.gate_cli:check",
     "pretrain": "suite.commands.pretrain:command",
 }
 SUMMARIES = {
@@ -31,6 +32,7 @@ SUMMARIES = {
     "bench": "Run a grid of tasks, baselines and seeds; only what is missing.",
     "report": "Write the leaderboard of a results folder.",
     "verify": "Check records against their ledgers and policies.",
+    "check": "Judge records by a committed reference: the gate of CI.",
     "pretrain": "Make the assets of a task.",
 }
 
