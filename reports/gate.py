@@ -1,8 +1,8 @@
 """The gate: is what the code does now worse than what it did when the reference was written?
 
 Three kinds of evidence. *Equality* of seeded results on the same platform: a difference is "changed", not red, and
-calls for the test. The *test* for inferiority (reports/gate_evidence.py): one-sided, exact, at one family-wise level over all
-quantities of the gate. *Invariants* (reports/gate_invariants.py): what must hold whatever the seeds.
+calls for the test. The *test* for inferiority (reports/gate_evidence.py): one-sided, exact, at one family-wise level
+over all quantities of the gate. *Invariants* (reports/gate_invariants.py): what must hold whatever the seeds.
 """
 
 from __future__ import annotations

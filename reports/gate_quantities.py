@@ -17,6 +17,8 @@ from __future__ import annotations
 import functools
 import json
 import math
+import typing
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 import torch
@@ -102,7 +104,7 @@ def filter_auc(of: Subject) -> float | None:
     policy = filtered_policy(of)
     if policy is None or not policy.filters:
         return None
-    contrast = _contrast(of.task)
+    contrast = _contrast(typing.cast(Hashable, of.task))
     hits = int(contrast.reward.sum())
     if not LEAST_HITS <= hits <= DRAWS - LEAST_HITS:
         return None
@@ -142,7 +144,8 @@ def _task(ref: str, config: str) -> Task:
 
 
 @functools.lru_cache(maxsize=8)
-def _contrast(task: Any) -> Contrast:
+def _contrast(of: Hashable) -> Contrast:
+    task = typing.cast(Task, of)  # one object for each task and configuration
     x = task.prior().tempered(TEMPERATURE).sample(DRAWS, _generator("contrast"))
     return Contrast(x, tasks.verify_heldout(task, x))
 

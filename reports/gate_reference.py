@@ -176,8 +176,8 @@ def check_ledgers(folder: Path, reference: Reference, cell: GatedCell, of: Subje
 def _differing(path: Path, of: Subject) -> int:
     book = Ledger(path)
     try:
-        answered = [batch for batch in book.batches() if batch.rewards is not None]
-        return sum(int(torch.ne(of.task.verify(b.x).bool().cpu(), b.rewards).sum()) for b in answered)
+        answered = [(batch.x, batch.rewards) for batch in book.batches() if batch.rewards is not None]
+        return sum(int(torch.ne(of.task.verify(x).bool().cpu(), rewards).sum()) for x, rewards in answered)
     finally:
         book.close()
 
