@@ -38,7 +38,7 @@ def load(results: Path | str | None = None) -> pd.DataFrame:
     Columns, in this order; missing values are unknown or censored, never zero:
 
     - of the run: `cell`, `task`, `task_config` (JSON), `baseline`, `config` (JSON), `control` (bool), `seed`,
-      `protocol`, `duplicates`, `budget` (evaluations), `heldout`, `device`, `threads`, `status`
+      `protocol`, `duplicates`, `budget` (evaluations), `heldout`, `points`, `device`, `threads`, `status`
       (`finished` or `failed`);
     - of the point: `round` (0 is the prior), `nre` (evaluations spent so far), `success_rate` with its 95 %
       interval `low`..`high`, `estimator` and sample size `n`, `distinct_successes` per 10,000 draws,
@@ -87,6 +87,7 @@ def _points(record: Record) -> list[dict[str, Any]]:
         "duplicates": identity["duplicates"],
         "budget": identity["budget"],
         "heldout": str(identity["heldout"]),
+        "points": record.points,
         "device": identity["device"],
         "threads": identity["threads"],
         "status": record.status,

@@ -170,7 +170,7 @@ def labels(groups: Sequence[Sequence[Record]]) -> tuple[list[str], list[str]]:
     tasks = [(record.task, _flat(record.identity["task"]["config"])) for record in first]
     methods = []
     for record in first:
-        places = {name: record.identity[name] for name in ("device", "threads")}
+        places = {"points": record.points} | {name: record.identity[name] for name in ("device", "threads")}
         methods.append(((record.task, record.baseline), {**_flat(record.identity["baseline"]["config"]), **places}))
     return _differences(tasks), _differences(methods)
 

@@ -13,9 +13,11 @@ from suite.grid import CellDone
 from suite.records import Record
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
     from rich.table import Table
 
     from suite.runner import Progress
+    from suite.search.loop import TrialDone
 
 
 @contextlib.contextmanager
@@ -66,23 +68,23 @@ def of_grid(quiet: bool) -> Iterator[Callable[[CellDone], None] | None]:
 
         def show(cell: CellDone) -> None:
             _announce(cell, records, clock)
-            live.update(table(records, cell.total, clock.left(cell)), refresh=True)
+            live.update(table(records, cell.total, clock.left(cell.done, cell.total)), refresh=True)
 
         yield show
 
 
 class Clock:
-    """How long a grid has run, and about how long it will: what is left at the pace of what was run so far."""
+    """How long a grid or a search has run, and about how long it will, at the pace so far."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
         self.ran = 0
 
-    def left(self, cell: CellDone) -> str:
+    def left(self, done: int, total: int) -> str:
         """`, about 3 min left`; empty at the end and before anything was run."""
-        if not self.ran or cell.done == cell.total:
+        if not self.ran or done >= total:
             return ""
-        seconds = (time.monotonic() - self.started) / self.ran * (cell.total - cell.done)
+        seconds = (time.monotonic() - self.started) / self.ran * (total - done)
         return f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
 
 
@@ -91,7 +93,7 @@ def _announce(cell: CellDone, records: list[Record], clock: Clock) -> None:
     records.append(cell.record)
     if cell.fresh:
         clock.ran += 1
-        print(f"[{cell.done}/{cell.total}{clock.left(cell)}] {line(cell.record)}", flush=True)
+        print(f"[{cell.done}/{cell.total}{clock.left(cell.done, cell.total)}] {line(cell.record)}", flush=True)
     elif cell.done == cell.total:
         print(f"[{cell.done}/{cell.total}] all there, nothing to run", flush=True)
 
@@ -150,3 +152,59 @@ def number(value: float | None) -> str:
 
 def factor(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}×"
+
+
+@contextlib.contextmanager
+def of_sweep(quiet: bool) -> Iterator[Callable[[TrialDone], None] | None]:
+    """What `suite.search.loop` is to tell its progress: a line on stdout per trial, a bar under it in a terminal."""
+    if quiet:
+        yield None
+        return
+    clock = Clock()
+    if not sys.stderr.isatty():
+        yield lambda state: _announce_trial(state, clock)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("trials{task.fields[state]}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
+        row = bar.add_task("", total=None, state="")
+
+        def show(state: TrialDone) -> None:
+            _announce_trial(state, clock)
+            text = f", best {_values(state.best)}{clock.left(state.ended, state.total)}"
+            bar.update(row, total=state.total, completed=state.ended, state=text)
+
+        yield show
+
+
+def _announce_trial(state: TrialDone, clock: Clock) -> None:
+    """Print a line of a trial that has ended now."""
+    trial = state.trial
+    if trial is None:
+        if state.ended:
+            print(f"[{state.ended}/{state.total}] trials were there before, best {_values(state.best)}", flush=True)
+        return
+    clock.ran += 1
+    params = ", ".join(f"{name} {number(v) if isinstance(v, float) else v}" for name, v in trial.params.items())
+    error = trial.user_attrs.get("error")
+    if error:
+        outcome = f"FAILED, {error}"
+    elif trial.state.name == "COMPLETE":
+        outcome = _values(trial) + (" (best so far)" if state.best and state.best.number == trial.number else "")
+    else:
+        outcome = f"pruned after {len(trial.intermediate_values)} seeds"
+    left = clock.left(state.ended, state.total)
+    print(f"[{state.ended}/{state.total}{left}] trial {trial.number}: {outcome}; {params}", flush=True)
+
+
+def _values(trial: FrozenTrial | None) -> str:
+    """The objectives of a completed trial."""
+    return ", ".join(map(number, trial.values)) if trial is not None else "–"

@@ -18,7 +18,9 @@ import torch
 from suite._version import __version__
 
 
-def meta(attempt: int, started: float, tuning: Mapping[str, object] | None) -> dict[str, Any]:
+def meta(
+    attempt: int, started: float, tuning: Mapping[str, object] | None, sweep: Mapping[str, object] | None = None
+) -> dict[str, Any]:
     """The part of a record that differs between equal runs."""
     commit, dirty = _commit()
     now = datetime.fromtimestamp(started, UTC) if started else datetime.now(UTC)
@@ -38,6 +40,7 @@ def meta(attempt: int, started: float, tuning: Mapping[str, object] | None) -> d
         "dirty": dirty,
         "engine": __version__,
         "tuning": None if tuning is None else dict(tuning),
+        "sweep": None if sweep is None else dict(sweep),
         "policies": [],
         "attempt": attempt,
         "tracking": "off",

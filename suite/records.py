@@ -52,6 +52,10 @@ class Record:
         return int(self.identity["seed"])
 
     @property
+    def points(self) -> str:
+        return str(self.identity.get("points", "all"))  # older records have the whole curve
+
+    @property
     def status(self) -> str:
         return str(self.result["status"])
 

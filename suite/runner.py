@@ -21,13 +21,16 @@ from filelock import FileLock, Timeout
 from suite import compute, estimators, ledger, provenance, records, registry, tracking, weights
 from suite import config as configs
 from suite import task as tasks
-from suite.errors import BudgetExhausted, UserError
+from suite.errors import BudgetExhausted, CellLocked, UserError
 from suite.ledger import Ledger
 from suite.oracle import DUPLICATES, PROTOCOLS, Oracle, Verifier
 from suite.policy import Policy, Round
 from suite.records import Record
 from suite.seeding import Streams, derive
 from suite.task import Task
+
+POINTS = ("all", "final")
+"""Which policies are measured (docs/decisions/006): the prior and every round's, or the prior and the last."""
 
 
 class Progress(NamedTuple):
@@ -81,6 +84,7 @@ def identify(
     protocol: str = "failures-only",
     duplicates: str = "charge",
     heldout: str = "auto",
+    points: str = "all",
     device: str = "cpu",
     threads: int = 1,
 ) -> Identity:
@@ -89,6 +93,7 @@ def identify(
     Args:
         heldout: `exact`, `off`, a number of samples, or `auto`: exact where the successes are enumerated, else
             10,000 samples.
+        points: `all` measures after every round, `final` only before the first and after the last.
         device: `cpu`, `cuda`, or `auto`: CUDA where there is one.
 
     Raises:
@@ -98,11 +103,10 @@ def identify(
         raise UserError(f"--budget must be at least 1 reward evaluation, got {budget}")
     one_of("--protocol", protocol, PROTOCOLS)
     one_of("--duplicates", duplicates, DUPLICATES)
+    one_of("--points", points, POINTS)
     one_of("--device", device, ("auto", "cpu", "cuda"))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda, but torch sees no CUDA device here; use --device cpu")
     task_entry, baseline_entry = registry.load("task", task), registry.load("baseline", baseline)
     a_task_config = configs.build(task_entry.config_class, task_config or {})
     a_config = configs.build(baseline_entry.config_class, config or {})
@@ -129,6 +133,7 @@ def identify(
         "duplicates": duplicates,
         "budget": budget,
         "heldout": heldout,
+        "points": points,
         "device": device,
         "threads": threads,
     }
@@ -138,6 +143,12 @@ def identify(
 @functools.lru_cache(maxsize=8)
 def _is_exact(entry: registry.Entry, config: Any) -> bool:
     return tasks.is_exact(_probe(entry, config))
+
+
+def check_device(device: str) -> None:
+    """UserError where this machine, unlike one that a cell may be sent to, has no such device."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda, but torch sees no CUDA device here; use --device cpu")
 
 
 def one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -177,11 +188,13 @@ def run(
     protocol: str = "failures-only",
     duplicates: str = "charge",
     heldout: str = "auto",
+    points: str = "all",
     device: str = "cpu",
     threads: int = 1,
     tracking: str = "offline",
     force: bool = False,
     tuning: Mapping[str, object] | None = None,
+    sweep: Mapping[str, object] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Record:
     """Run one cell, or return its record where it has been run.
@@ -194,10 +207,13 @@ def run(
         budget: reward evaluations, NRE.
         results: folder of records; else $SUITE_RESULTS, else ./results.
         config, task_config: fields of the baseline's and the task's config that differ from their defaults.
+        points: `all` measures after every round, `final` only before the first and after the last: for tuning and
+            for whoever cannot pay for a curve. The points measured are the same.
         tracking: `offline`, `online` or `off` (Weights & Biases, a mirror of the record).
         force: run again, whatever is there.
         tuning: provenance of the configuration: study, nre and heldout spent on finding it; for the shipped
             defaults it is known.
+        sweep: the study and the trial that the cell is run for.
 
     Returns:
         The record; its status is `failed` where the method or the verifier raised.
@@ -215,9 +231,11 @@ def run(
         protocol=protocol,
         duplicates=duplicates,
         heldout=heldout,
+        points=points,
         device=device,
         threads=threads,
     )
+    check_device(identity.content["device"])
     if force:
         set_aside(identity, results)
     with _cell(identity, results) as (folder, earlier, attempt):
@@ -229,7 +247,7 @@ def run(
         try:
             if tuning is None and identity.config == configs.build(identity.baseline.config_class, {}):
                 tuning = registry.tuning_of_defaults(identity.baseline)
-            return _Run(identity, folder, tracking, tuning, progress, attempt).record()
+            return _Run(identity, folder, tracking, tuning, sweep, progress, attempt).record()
         finally:
             torch.set_num_threads(before)
             gc.collect()  # task and counted verifier hold each other, and tables of successes are large
@@ -278,7 +296,7 @@ def _locked(identity: Identity, results: Path | str | None) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=0).acquire()
     except Timeout:
-        raise UserError(f"{folder} is locked: another process runs this cell; wait for it or stop it") from None
+        raise CellLocked(f"{folder} is locked: another process runs this cell; wait for it or stop it") from None
     except OSError as error:
         raise UserError(
             f"--results {records.results_folder(results)}: {error.strerror or error}; choose another folder"
@@ -315,6 +333,7 @@ class _Run:
         folder: Path,
         mode: str,
         tuning: Mapping[str, object] | None,
+        sweep: Mapping[str, object] | None,
         progress: Callable[[Progress], None] | None,
         attempt: int,
     ) -> None:
@@ -339,12 +358,13 @@ class _Run:
             protocol=content["protocol"],
             duplicates=content["duplicates"],
         )
+        self.rounds = 0
         self.curve: list[dict[str, Any]] = []
         self.measured: dict[str, dict[str, Any]] = {}
         self.best: tuple[float, Policy] | None = None
         self.heldout_samples = 0
         self.started = time.time()
-        self.meta = provenance.meta(attempt, self.started, tuning)
+        self.meta = provenance.meta(attempt, self.started, tuning, sweep)
         self.tracker = tracking.start(mode, folder=folder, identity=content, meta=self.meta)
 
     def record(self) -> Record:
@@ -382,43 +402,48 @@ class _Run:
         return record
 
     def spend(self) -> Policy:
-        """Let the baseline spend its budget, and measure every policy that it yields; the last one."""
+        """Let the baseline spend its budget, and measure the policies that it yields; the last one."""
         reference = self.prior.clone()
-        policy: Policy = self.prior
-        self.point(Round(reference, {}), reference)
+        last = Round(reference, {})
+        self.point(last, 0, reference)
+        self.tell()
         rng = Streams(derive(self.seed, "method"), self.device)
         rounds = self.identity.baseline.target(self.identity.config, self.prior.clone(), self.oracle, rng)
+        curve = self.identity.content["points"] == "all"
+        nre = 0
         try:
             for step in rounds:
-                policy = frozen(step.policy)
-                self.point(step, reference)
+                self.rounds += 1
+                last, nre = Round(frozen(step.policy), step.metrics), self.oracle.nre
+                if curve:
+                    self.point(last, nre, reference)
+                self.tell()
         except BudgetExhausted:
             pass  # a method may run into the wall; what it yielded until then counts
-        return policy
+        if self.rounds and not curve:
+            self.point(last, nre, reference)
+        return last.policy
 
-    def point(self, step: Round, reference: Policy) -> None:
-        """Measure a policy and put the point on the curve, before the method can change it."""
-        index = len(self.curve)
+    def point(self, step: Round, nre: int, reference: Policy) -> None:
+        """Measure the policy of the last round, yielded after `nre` evaluations, and put the point on the curve."""
         with self.verifier.heldout():
             mark = weights.fingerprint(step.policy)
             if mark is None or mark not in self.measured:
-                stream = heldout_stream(self.identity.content, index)
+                stream = heldout_stream(self.identity.content, self.rounds)
                 point = estimators.measure(self.task, step.policy, reference, self.heldout, stream)
-                point["stream"] = index
+                point["stream"] = self.rounds
                 self.heldout_samples += estimators.heldout_samples(self.heldout)
                 if mark is not None:
                     self.measured = {mark: point}  # a policy that did not move is not measured again
             else:
                 point = self.measured[mark]
             metrics = {k: float(v) for k, v in step.metrics.items() if math.isfinite(v)}
-            place = {"round": index, "nre": self.oracle.nre, "metrics": metrics}
-            self.curve.append(place | point)
+            self.curve.append({"round": self.rounds, "nre": nre, "metrics": metrics} | point)
             if self.heldout != "off":
                 score = best_score(point)
                 if self.best is None or score > self.best[0]:
-                    self.best = score, frozen(step.policy)
+                    self.best = score, step.policy
         self.tracker.point(self.curve[-1])
-        self.tell()
 
     def audit(self) -> None:
         """The verifier's own count must be the ledger's, and the ledger's must fit the budget."""
@@ -468,7 +493,7 @@ class _Run:
                 content["seed"],
                 self.oracle.nre,
                 content["budget"],
-                int(last.get("round", 0)),
+                self.rounds,
                 last.get("success_rate"),
                 done,
             )

@@ -24,7 +24,7 @@ PROJECT = "sparse-reward-suite"
 _MODES = {"disabled": "off", "dryrun": "offline", "run": "online"}  # WANDB_MODE's other names for ours
 _TAG_LENGTH = 64  # W&B refuses a run with a longer tag
 
-_SETTINGS: dict[str, Any] = {
+SETTINGS: dict[str, Any] = {
     "reinit": "create_new",
     "silent": True,
     "console": "off",
@@ -151,7 +151,7 @@ def _init(mode: str, folder: Path, identity: Mapping[str, Any], meta: Mapping[st
     if mode not in ("offline", "online"):
         raise ValueError(f"no mode {mode!r}; WANDB_MODE is one of offline, online, disabled")
     if mode == "online":
-        _log_in()
+        log_in()
     task, baseline = identity["task"]["id"], identity["baseline"]["id"]
     tags = [task, baseline, identity["protocol"], *(["control"] if identity["baseline"]["control"] else [])]
     return wandb.init(
@@ -162,12 +162,16 @@ def _init(mode: str, folder: Path, identity: Mapping[str, Any], meta: Mapping[st
         name=f"{task}/{baseline}/{identity['seed']}",
         tags=[tag[:_TAG_LENGTH] for tag in tags],
         config={"cell": folder.name, **identity, "meta": dict(meta)},
-        settings={**_SETTINGS, "mode": mode},
+        settings={**SETTINGS, "mode": mode},
     )
 
 
-def _log_in() -> None:
-    """Find and check the user's credentials, without the prompt and the messages of wandb.init."""
+def log_in() -> None:
+    """Find and check the user's credentials, without the prompt and the messages of wandb.init.
+
+    Raises:
+        wandb.errors.UsageError: there are none.
+    """
     import wandb
 
     if wandb.run is not None:  # the user's own run, in the same process

@@ -251,6 +251,7 @@ def check_rerun(record: Record) -> Check:
             protocol=identity["protocol"],
             duplicates=identity["duplicates"],
             heldout=identity["heldout"],
+            points=record.points,
             device=identity["device"],
             threads=identity["threads"],
             tracking="off",

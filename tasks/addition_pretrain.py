@@ -3,7 +3,10 @@
 `suite pretrain addition-v1` writes `tasks/assets/addition-v1/`. Everything is fixed by the recipe before any method
 runs: the target by (seed, steps), the attacker by its seed and the rule that it is taken at the first checkpoint
 whose exact base success rate lies close enough to 4e-4, the paper's. The target of `addition-tune-v1` errs on next to
-no question without leading zeros, so its base rate is all leading zeros.
+no question without leading zeros, so its base rate is all leading zeros. Hence `addition-nozeros-tune-v1` has a pair
+of its own, whose target is trained for fewer steps, and whose base rate counts questions without leading zeros alone.
+Its seed was fixed beforehand by a rule that looks at nothing but the base rate: of the target seeds 3, 4, 5, … the
+first whose base rate lies between 1e-5 and 1e-3.
 """
 
 from __future__ import annotations
@@ -44,13 +47,25 @@ class Recipe:
     """At most; the attacker stops by its base rate."""
     attacker_batch: int = 256
     lr: float = 1e-3
+    base_rate: float = BASE_RATE
     tolerance: float = 0.05
-    """Relative distance from the paper's base rate at which the attacker is taken."""
+    """Relative distance from `base_rate` at which the attacker is taken."""
+    leading_zeros: bool = True
+    """Whether questions with leading zeros count for the base rate."""
 
 
 RECIPES = {
     "addition-v1": Recipe("addition-v1", target_seed=2, attacker_seed=12),
     "addition-tune-v1": Recipe("addition-tune-v1", target_seed=1, attacker_seed=14, tolerance=0.2),
+    "addition-nozeros-tune-v1": Recipe(
+        "addition-nozeros-tune-v1",
+        target_seed=3,
+        attacker_seed=16,
+        target_steps=3000,
+        base_rate=5e-4,
+        tolerance=0.98,
+        leading_zeros=False,
+    ),
 }
 
 Say = Callable[[str], None]
@@ -121,7 +136,7 @@ def success_forests(failures: Tensor) -> tuple[Forest, Forest]:
 
 
 def train_attacker(recipe: Recipe, failures: Tensor, say: Say) -> tuple[Transformer, int, float, float]:
-    """Train on fresh questions until the exact base success rate is the paper's.
+    """Train on fresh questions until the exact base success rate is the recipe's.
 
     Returns:
         The network, its steps, and the base rate's part with a leading zero and the rest.
@@ -141,10 +156,11 @@ def train_attacker(recipe: Recipe, failures: Tensor, say: Say) -> tuple[Transfor
             part_zeros = float(net.log_prob_forest(zeros).exp().sum())
             part_rest = float(net.log_prob_forest(rest).exp().sum())
             say(f"attacker step {step + 1} loss {loss.item():.4f} base {part_zeros:.2e} + {part_rest:.2e}")
-            if abs(part_zeros + part_rest - BASE_RATE) <= recipe.tolerance * BASE_RATE:
+            base = part_rest + (part_zeros if recipe.leading_zeros else 0.0)
+            if abs(base - recipe.base_rate) <= recipe.tolerance * recipe.base_rate:
                 return net, step + 1, part_zeros, part_rest
     raise RuntimeError(
-        f"{recipe.name}: no checkpoint of {recipe.attacker_steps} steps had a base rate of {BASE_RATE:g} "
+        f"{recipe.name}: no checkpoint of {recipe.attacker_steps} steps had a base rate of {recipe.base_rate:g} "
         f"± {recipe.tolerance:.0%}; train the target shorter (more failures) or longer"
     )
 

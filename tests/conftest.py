@@ -8,6 +8,12 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: results differ 
 os.environ.pop("SUITE_RESULTS", None)
 
 import contextlib
+import glob
+import pwd
+import shutil
+import subprocess
+import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +27,8 @@ from suite.ledger import Ledger
 from suite.oracle import Oracle, Verifier
 
 PLUGINS = Path(__file__).parent / "plugins"
+
+Need = Callable[[str, str], Path]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -88,3 +96,59 @@ def make_oracle(
             )
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def need() -> Need:
+    """`need("/usr/bin/chromium", "chromium")` is that program of that Debian package; of a pattern's matches the last.
+
+    Where it is not installed the test is skipped, but where $CI is set it fails: there nothing may be left out.
+    """
+
+    def find(pattern: str, package: str) -> Path:
+        found = sorted(glob.glob(pattern))
+        if not found:
+            missing = f"{pattern} is not there: apt-get install {package}"
+            pytest.fail(missing, pytrace=False) if os.environ.get("CI") else pytest.skip(missing)
+        return Path(found[-1])
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def postgres_server(need: Need) -> Iterator[Callable[[str], str]]:
+    """A PostgreSQL of this session; `postgres_server("name")` makes an empty database and gives its URL.
+
+    It listens on a Unix socket alone, and runs as `postgres` where the tests run as root, whom it refuses.
+    """
+    programs = need("/usr/lib/postgresql/*/bin/pg_ctl", "postgresql").parent
+    owner = "postgres" if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="suite-postgres-"))  # below tmp_path no other user may read
+    if owner is not None:
+        os.chown(folder, pwd.getpwnam(owner).pw_uid, -1)
+
+    def call(program: str, *args: str) -> None:
+        command = [str(programs / program), *args]
+        done = subprocess.run(command, cwd=folder, user=owner, text=True, timeout=60, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+        assert done.returncode == 0, done.stdout
+
+    call("initdb", "--pgdata=data", "--username=suite", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
+    settings = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
+    call("pg_ctl", "start", "--pgdata=data", "--wait", "--log=log", f"--options={settings}")
+
+    def database(name: str) -> str:
+        call("createdb", f"--host={folder}", "--username=suite", name)
+        return f"postgresql+psycopg://suite@/{name}?host={folder}"
+
+    try:
+        yield database
+    finally:
+        call("pg_ctl", "stop", "--pgdata=data", "--mode=immediate")
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def postgres(postgres_server: Callable[[str], str]) -> str:
+    """The URL of an empty PostgreSQL database of this test."""
+    return postgres_server(f"test_{uuid.uuid4().hex}")

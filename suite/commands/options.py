@@ -47,6 +47,13 @@ _SHARED = (
         metavar="exact|auto|off|N",
         help="How success rates are measured: by enumeration, not at all, or from N samples.",
     ),
+    click.option(
+        "--points",
+        default="all",
+        show_default=True,
+        metavar="all|final",
+        help="Measure after every round, or only before the first and after the last.",
+    ),
     click.option("--device", default="cpu", show_default=True, metavar="auto|cpu|cuda", help="Where tensors live."),
     click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Torch threads."),
     click.option(

@@ -55,6 +55,12 @@ def greedy(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> It
         yield Round(prior, {})
 
 
+def silent(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
+    """Spends one batch and yields nothing."""
+    oracle.collect(prior, config.batch)
+    yield from ()
+
+
 def unsteady(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
     """Asks for $BATCH samples, so that a second attempt can differ from the first; raises in the end."""
     oracle.collect(prior, int(os.environ["BATCH"]))

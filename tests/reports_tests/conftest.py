@@ -60,6 +60,7 @@ class Results:
             "duplicates": "charge",
             "budget": 1000,
             "heldout": "exact" if n is None else str(n),
+            "points": "all",
             "device": "cpu",
             "threads": 1,
         } | identity

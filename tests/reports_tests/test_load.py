@@ -12,7 +12,7 @@ from suite.errors import UserError
 
 RUN = (
     *("cell", "task", "task_config", "baseline", "config", "control", "seed"),
-    *("protocol", "duplicates", "budget", "heldout", "device", "threads", "status"),
+    *("protocol", "duplicates", "budget", "heldout", "points", "device", "threads", "status"),
 )
 
 

@@ -209,6 +209,34 @@ def test_the_curve_has_the_prior_and_every_round(run: Run) -> None:
     assert record.result["heldout_evaluations"] == 6 * 10_000
 
 
+@pytest.mark.parametrize("heldout", ["exact", "500"])
+def test_two_points_are_the_ends_of_the_whole_curve(run: Run, heldout: str) -> None:
+    """Same streams, same method: only what lies between is not measured."""
+    told: list[Progress] = []
+    options = {"task_config": {"codes": 64, "successes": 4}, "heldout": heldout}
+    whole, ends = run(**options), run(points="final", progress=told.append, **options)
+    assert whole.cell != ends.cell
+    assert ends.result["curve"] == [whole.result["curve"][0], whole.result["curve"][-1]]
+    for name in ("base", "final", "nre", "first_success", "successes", "improvement_final"):
+        assert ends.result[name] == whole.result[name]
+    assert ends.best is not None
+    assert ends.best["round"] in (0, 5)
+    assert ends.result["heldout_evaluations"] == whole.result["heldout_evaluations"] / 3
+    for phase in ("training", "filtering", "verifying"):
+        assert ends.result["compute"][phase] == whole.result["compute"][phase]
+    assert [(p.round, p.nre) for p in told] == [*((i, 20 * i) for i in range(6)), (5, 100)]
+    assert ends.meta["policies"] == ["final", "best"]
+
+
+def test_two_points_of_a_method_that_runs_into_the_budget_or_yields_nothing(run: Run) -> None:
+    """The last point stands where its policy was yielded, not where the method asked for more."""
+    short = run(baseline="methods.py:greedy", budget=90, points="final")
+    assert [(p["round"], p["nre"]) for p in short.result["curve"]] == [(0, 0), (4, 80)]
+    silent = run(baseline="methods.py:silent", points="final")
+    assert [(p["round"], p["nre"]) for p in silent.result["curve"]] == [(0, 0)]
+    assert silent.status == "finished"
+
+
 def test_monte_carlo_points_are_chosen_and_reported_on_halves(run: Run) -> None:
     record = run(task="toys.py:Uncounted", heldout="auto")
     assert record.identity["heldout"] == "10000"
@@ -414,6 +442,7 @@ def test_an_interrupt_leaves_a_cell_that_goes_on(run: Run, tmp_path: Path) -> No
         ({"protocol": "all"}, "--protocol 'all' is unknown; one of failures-only, all-rewards"),
         ({"duplicates": "x"}, "--duplicates 'x' is unknown; one of charge, cache, reject"),
         ({"device": "tpu"}, "--device 'tpu' is unknown; one of auto, cpu, cuda"),
+        ({"points": "last"}, "--points 'last' is unknown; one of all, final"),
         ({"heldout": "some"}, "--heldout 'some' is unknown; exact, off, auto, or a number of samples"),
         ({"heldout": "1"}, "--heldout '1' is unknown"),
         ({"heldout": "-5"}, "--heldout '-5' is unknown"),

@@ -90,6 +90,7 @@ def test_good_records_are_verified(results: Path) -> None:
         }
 
 
+@pytest.mark.parametrize("points", ["all", "final"])
 @pytest.mark.parametrize("heldout", ["500", "off", "exact"])
 @pytest.mark.parametrize(
     ("baseline", "config"),
@@ -99,8 +100,11 @@ def test_good_records_are_verified(results: Path) -> None:
         ("pretrained", {"batch": 50}),
     ],
 )
-def test_every_kind_of_policy_is_verified(tmp_path: Path, heldout: str, baseline: str, config: dict[str, Any]) -> None:
-    record = runner.run("gaussian-v1", baseline, results=tmp_path, heldout=heldout, **(OPTIONS | {"config": config}))
+def test_every_kind_of_policy_is_verified(
+    tmp_path: Path, heldout: str, points: str, baseline: str, config: dict[str, Any]
+) -> None:
+    options = OPTIONS | {"config": config, "heldout": heldout, "points": points}
+    record = runner.run("gaussian-v1", baseline, results=tmp_path, **options)
     assert record.status == "finished"
     verdict = verify.verify_one(record)
     assert (verdict.verified, failed_checks(verdict)) == (True, [])

@@ -1,0 +1,227 @@
+"""Run the trials of a sweep, in this process or in several, until so many have ended."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import math
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from suite import executor
+from suite.errors import UserError
+from suite.records import canonical
+from suite.search import study as studies
+from suite.search.objective import Configuration, TrialFailed, of_seed, of_seeds, spent
+from suite.search.sweep import Sweep, parse
+
+
+class Job(NamedTuple):
+    """What a process needs to run trials of a study: plain data."""
+
+    content: str
+    """The sweep's content as JSON."""
+    url: str
+    study: str
+    results: str | None
+    trials: int
+    heartbeat: int
+
+
+class TrialDone(NamedTuple):
+    """How a search stands after a trial of it ended."""
+
+    trial: FrozenTrial | None
+    ended: int
+    total: int
+    best: FrozenTrial | None
+    """The best completed trial; of several objectives, by the first."""
+
+
+Progress = Callable[[TrialDone], None]
+
+
+def tune(
+    sweep: Sweep,
+    *,
+    trials: int,
+    jobs: int = 1,
+    url: str | None = None,
+    results: Path | None = None,
+    name: str | None = None,
+    heartbeat: int = studies.HEARTBEAT,
+    progress: Progress | None = None,
+) -> Study:
+    """Run trials until `trials` of the study have ended; those of earlier calls and other machines count.
+
+    A trial whose process died runs again; one whose method raises has failed and counts. With one job the result is
+    the same at every run, with more it depends on which trial ends first.
+
+    Raises:
+        UserError: bad input, before anything is run.
+    """
+    if trials < 1 or jobs < 1 or heartbeat < 1:
+        raise UserError(f"--trials, --jobs and --heartbeat must be at least 1, got {trials}, {jobs} and {heartbeat}")
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    check(sweep)
+    url = url or studies.default_url(results)
+    study = studies.open_study(sweep, studies.connect(url, heartbeat), name)
+    job = Job(
+        canonical(sweep.content), url, study.study_name, None if results is None else str(results), trials, heartbeat
+    )
+    tell = functools.partial(_tell, study, trials, progress)
+    tell(None)
+    while (begin := _missing(study, trials)) is not None:
+        if begin == 0:  # other processes run the last ones; should one of them die, its trial is ours
+            time.sleep(min(1.0, heartbeat))
+            with studies.stable():
+                optuna.storages.fail_stale_trials(study)
+            continue
+        for number in _run([job] * begin, jobs, study):
+            if number is not None:
+                tell(number)
+    return study
+
+
+def check(sweep: Sweep) -> None:
+    """UserError where the cells of the sweep could not run, before there is a study."""
+    from suite.runner import identify
+
+    identify(**configuration(sweep, sweep.defaults()).call(sweep.settings.first_seed))
+
+
+def _missing(study: Study, trials: int) -> int | None:
+    """How many trials are to be begun, those that wait in the queue included; None where all have ended."""
+    all_trials = study.get_trials(deepcopy=False)
+    done = sum(studies.ended(trial) for trial in all_trials)
+    running = sum(trial.state == TrialState.RUNNING for trial in all_trials)
+    return None if done >= trials else max(0, trials - done - running)
+
+
+def _run(items: list[Job], jobs: int, study: Study) -> Generator[int | None]:
+    """The numbers of trials as they end; None for one that was not to be run after all."""
+    if jobs == 1:
+        for job in items:
+            yield _one(job, study)
+        return
+    pool = functools.partial(executor.WorkerPool, threads=1)
+    with contextlib.closing(executor.run_all(_in_worker, items, jobs=jobs, pool=pool)) as outcomes:
+        for _, outcome in outcomes:
+            if isinstance(outcome, BrokenExecutor):
+                raise RuntimeError(f"the processes of trials died {1 + executor.RETRIES} times in a row ({outcome})")
+            yield outcome
+
+
+def _in_worker(job: Job) -> int | None:
+    with executor.interruptible():
+        return _one(job, _open(job))
+
+
+@functools.lru_cache(maxsize=1)
+def _open(job: Job) -> Study:
+    """A worker's own connection to the study, made once."""
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    return studies.open_study(_sweep(job.content), studies.connect(job.url, job.heartbeat), job.study)
+
+
+@functools.lru_cache(maxsize=1)
+def _sweep(content: str) -> Sweep:
+    return parse(json.loads(content))
+
+
+class Surplus(Exception):
+    """Another process has begun the last trial."""
+
+
+def _one(job: Job, study: Study) -> int | None:
+    """Run one trial; its number, or None where it was one too many."""
+    sweep = _sweep(job.content)
+    results = None if job.results is None else Path(job.results)
+    begun: list[int] = []
+
+    def objective(trial: Trial) -> float | list[float]:
+        if studies.surplus(study, trial.number, job.trials):
+            raise Surplus
+        begun.append(trial.number)
+        return evaluate(trial, sweep, results)
+
+    with studies.stable():
+        study.optimize(objective, n_trials=1, catch=(Surplus, TrialFailed))
+    return begun[0] if begun else None
+
+
+def evaluate(trial: Trial, sweep: Sweep, results: Path | None) -> float | list[float]:
+    """The value, or values, of one configuration: its seeds in turn, and after each the pruner is asked.
+
+    What was spent goes into the trial's attribute `spent`, {cell: [NRE, held-out]}, however it ends.
+    """
+    drawn = {name: suggest(trial, name, space) for name, space in sweep.distributions.items()}
+    costs: dict[str, list[int]] = {}
+    seeds: dict[str, list[float]] = {metric: [] for metric in sweep.metrics}
+    origin = {"study": trial.study.study_name, "trial": trial.number}
+    try:
+        for seed, record in zip(
+            sweep.settings.seed_list, configuration(sweep, drawn).cells(results, origin), strict=False
+        ):
+            costs[record.cell] = spent(record)
+            if record.status != "finished":
+                continue
+            for metric in sweep.metrics:
+                seeds[metric].append(of_seed(metric, record))
+            _report(trial, sweep, seeds[sweep.metrics[0]], seed)
+    except KeyboardInterrupt:
+        trial.study.enqueue_trial(drawn, user_attrs={"interrupted": trial.number})
+        raise
+    except TrialFailed as error:
+        trial.set_user_attr("error", str(error))
+        raise
+    finally:
+        trial.set_user_attr("spent", costs)
+    values = [of_seeds(metric, seeds[metric]) for metric in sweep.metrics]
+    return values[0] if len(values) == 1 else values
+
+
+def _report(trial: Trial, sweep: Sweep, values: list[float], seed: int) -> None:
+    """Tell the pruner one seed, on a logarithmic scale where it is a rate; the last seed prunes no more.
+
+    Raises:
+        TrialPruned: the seeds so far are worse than those of the best trial.
+    """
+    if len(sweep.metrics) > 1:
+        return
+    value = values[-1]
+    trial.report(value if sweep.metrics[0] == "distinct_successes" else math.log(value), step=seed)
+    if seed != sweep.settings.seed_list[-1] and trial.should_prune():
+        raise optuna.TrialPruned(f"after {len(values)} seeds")
+
+
+def suggest(trial: Trial, name: str, space: BaseDistribution) -> Any:
+    """A value of the distribution, by Optuna's public methods."""
+    if isinstance(space, FloatDistribution):
+        return trial.suggest_float(name, space.low, space.high, log=space.log)
+    if isinstance(space, IntDistribution):
+        return trial.suggest_int(name, space.low, space.high, log=space.log)
+    assert isinstance(space, CategoricalDistribution)
+    return trial.suggest_categorical(name, space.choices)
+
+
+def configuration(sweep: Sweep, drawn: dict[str, Any]) -> Configuration:
+    """The configuration that a trial runs."""
+    return Configuration(sweep.settings, sweep.task_config, {**sweep.fixed, **drawn})
+
+
+def _tell(study: Study, total: int, progress: Progress | None, number: int | None) -> None:
+    if progress is None:
+        return
+    every = study.get_trials(deepcopy=False)
+    done = sum(studies.ended(trial) for trial in every)
+    progress(TrialDone(None if number is None else every[number], done, total, studies.leading(study)))

@@ -1,0 +1,119 @@
+"""What a configuration is worth: the cells of its seeds, and the numbers that a search is after."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from suite.errors import UserError
+from suite.records import Record
+from suite.search.sweep import Settings
+
+LEAST_RATE = 1e-300
+"""Stands for an enumerated success rate of zero, whose logarithm must be finite."""
+
+
+class TrialFailed(RuntimeError):
+    """A cell of the configuration failed: it has no value."""
+
+
+class Configuration(NamedTuple):
+    """One point of the search space, with all that its cells need."""
+
+    settings: Settings
+    task_config: dict[str, Any]
+    config: dict[str, Any]
+
+    def call(self, seed: int) -> dict[str, Any]:
+        """The arguments that say which cell one seed is."""
+        return {
+            "task": self.settings.task,
+            "baseline": self.settings.baseline,
+            "seed": seed,
+            "task_config": self.task_config,
+            "config": self.config,
+            "budget": self.settings.budget,
+            "protocol": self.settings.protocol,
+            "points": self.settings.points,
+        }
+
+    def cells(
+        self, results: Path | None, sweep: Mapping[str, Any] | None, progress: Callable[..., None] | None = None
+    ) -> Iterator[Record]:
+        """The record of each seed in turn, tracking off.
+
+        Raises:
+            TrialFailed: the method or the verifier raised.
+        """
+        from suite.runner import run  # imports torch
+
+        for seed in self.settings.seed_list:
+            record = run(**self.call(seed), results=results, tracking="off", sweep=sweep, progress=progress)
+            yield record
+            if record.status != "finished":
+                error = record.result["error"]
+                raise TrialFailed(f"seed {seed}: {error['type']}: {error['message']}")
+
+
+def success_rate(record: Record) -> float:
+    """The success rate after the last evaluation, above zero: see :func:`positive`."""
+    return positive(record.result["curve"][-1])
+
+
+def positive(point: Mapping[str, Any]) -> float:
+    """A point's success rate; where it is zero, half a hit of its sample, or LEAST_RATE where it was enumerated.
+
+    Half a hit keeps the order: less than any count of one in the same sample.
+    """
+    rate = point["success_rate"]
+    if rate is None:
+        raise UserError("a search needs success rates: it cannot run with --heldout off")
+    floor = 0.5 / point["n"] if point["n"] else LEAST_RATE
+    return max(float(rate), floor)
+
+
+def success_rate_auc(record: Record) -> float:
+    """Mean success rate over log NRE, from the first batch to the last (trapezoids); above zero.
+
+    A policy that was made without an evaluation counts as it is at the end: controls spend nothing.
+    """
+    curve = record.result["curve"]
+    points = [point for point in curve if point["nre"] > 0]
+    if len(points) < 2 or points[0]["nre"] == points[-1]["nre"]:
+        return positive(curve[-1])
+    area = 0.0
+    for left, right in itertools.pairwise(points):
+        area += math.log(right["nre"] / left["nre"]) * (positive(left) + positive(right)) / 2
+    return area / math.log(points[-1]["nre"] / points[0]["nre"])
+
+
+def distinct_successes(record: Record) -> float:
+    """Distinct successes among 10,000 samples of the final policy."""
+    return float(record.result["curve"][-1]["distinct_successes"])
+
+
+_OF_ONE: dict[str, Callable[[Record], float]] = {
+    "success_rate": success_rate,
+    "success_rate_auc": success_rate_auc,
+    "distinct_successes": distinct_successes,
+}
+
+
+def of_seed(metric: str, record: Record) -> float:
+    """One seed's value of a metric."""
+    return _OF_ONE[metric](record)
+
+
+def of_seeds(metric: str, values: Sequence[float]) -> float:
+    """A configuration's value of a metric: geometric mean of rates, arithmetic mean of counts."""
+    if metric == "distinct_successes":
+        return math.fsum(values) / len(values)
+    return math.exp(math.fsum(map(math.log, values)) / len(values))
+
+
+def spent(record: Record) -> list[int]:
+    """[reward evaluations, held-out evaluations] of one cell."""
+    return [int(record.result["nre"] or 0), int(record.result["heldout_evaluations"] or 0)]

@@ -1,0 +1,242 @@
+"""The study of a sweep: its storage, and an Optuna sampler and pruner with every argument pinned."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner, NopPruner, WilcoxonPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from suite.errors import UserError
+from suite.records import results_folder
+from suite.search.sweep import Sweep
+
+HEARTBEAT = 30
+"""Seconds between the signs of life of a running trial; four times as long without one, and it is run again."""
+PATIENCE = 20.0
+"""Seconds that a process waits for SQLite's lock."""
+STARTUP_TRIALS = 8
+"""Trials that TPE draws at random before it models anything; the first of them has the shipped defaults."""
+RETRIES = 3
+"""How often a trial whose process died is run again."""
+
+
+class Reproducible(BaseSampler):
+    """A sampler whose random numbers depend on the study's name and the trial's number alone.
+
+    Processes that share a study must not draw the same numbers, and a study that goes on must not draw its first
+    ones again; a sampler with one seed does both.
+    """
+
+    def __init__(self, sweep: Sweep) -> None:
+        self._sweep = sweep
+        self._number = -1
+        self._sampler: BaseSampler = RandomSampler(seed=0)
+
+    def _of(self, trial: FrozenTrial) -> BaseSampler:
+        if trial.number != self._number:
+            digest = hashlib.sha256(f"{self._sweep.digest} {trial.number}".encode()).digest()
+            self._number, self._sampler = trial.number, _sampler(self._sweep, int.from_bytes(digest[:4], "big"))
+        return self._sampler
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._of(trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._of(trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
+
+
+def _sampler(sweep: Sweep, seed: int) -> BaseSampler:
+    """The sampler of one trial. Optuna 5's defaults are written out, since another version may have others."""
+    if sweep.random:
+        return RandomSampler(seed=seed)
+    return TPESampler(
+        seed=seed,
+        n_startup_trials=STARTUP_TRIALS,
+        n_ei_candidates=24,
+        multivariate=len(sweep.metrics) == 1,
+        group=False,
+        constant_liar=True,
+    )
+
+
+def pruner(sweep: Sweep) -> BasePruner:
+    """Wilcoxon's signed-rank test of the seeds so far against the same seeds of the best trial.
+
+    n seeds can give no one-sided p below 2^-n: with the default threshold of 0.3 two seeds that are both worse prune
+    (p = 0.25). Optuna prunes single-objective studies only.
+    """
+    if len(sweep.metrics) > 1 or not sweep.settings.p_threshold:
+        return NopPruner()
+    with stable():
+        return WilcoxonPruner(p_threshold=sweep.settings.p_threshold, n_startup_steps=2)
+
+
+def default_url(results: Path | None) -> str:
+    """SQLite in the results folder."""
+    return f"sqlite:///{results_folder(results).absolute() / 'studies.sqlite'}"
+
+
+def connect(url: str, heartbeat: int = HEARTBEAT, *, create: bool = True) -> RDBStorage:
+    """The storage at an SQLAlchemy URL.
+
+    Args:
+        create: make a file of SQLite that is not there.
+
+    Raises:
+        UserError: it cannot be reached, is locked, or needs a driver that is not installed.
+    """
+    options: dict[str, Any] = {}
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        if not create and not path.exists():
+            raise UserError(f"--storage {url}: no such file; run `suite sweep` with this file first")
+        with reachable(url):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        options = {"connect_args": {"timeout": PATIENCE}}
+    # SQLAlchemy's own default for PostgreSQL is psycopg2; the extra `postgres` brings psycopg 3.
+    for short in ("postgres://", "postgresql://"):
+        if url.startswith(short):
+            url = "postgresql+psycopg://" + url.removeprefix(short)
+    with stable(), reachable(url):
+        return RDBStorage(
+            url,
+            engine_kwargs=options,
+            heartbeat_interval=heartbeat,
+            grace_period=4 * heartbeat,
+            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
+        )
+
+
+@contextlib.contextmanager
+def reachable(url: str) -> Iterator[None]:
+    """Turn what a database raises into one line; the password of the URL is not shown."""
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError, ImportError, OSError) as error:
+        raise UserError(_unreachable(url, error)) from error
+    except RuntimeError as error:
+        if "optuna storage upgrade" not in str(error):
+            raise
+        raise UserError(f"--storage {_shown(url)}: made by another version of Optuna: {error}") from error
+
+
+def _unreachable(url: str, error: BaseException) -> str:
+    reason = error
+    while reason.__cause__ is not None:
+        reason = reason.__cause__
+    text = (str(reason).splitlines() or [type(reason).__name__])[0]
+    if "locked" in text:
+        return f"--storage {_shown(url)} is locked by another process; wait for it, or use PostgreSQL for many machines"
+    if isinstance(error, ImportError):
+        return f"--storage {_shown(url)}: no driver: {text}; pip install 'sparse-reward-suite[postgres]' for PostgreSQL"
+    return f"--storage {_shown(url)} cannot be reached: {text}; give a URL such as sqlite:///studies.sqlite"
+
+
+def _shown(url: str) -> str:
+    try:
+        return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
+    except sqlalchemy.exc.ArgumentError:
+        return url
+
+
+def open_study(sweep: Sweep, storage: RDBStorage | None, name: str | None = None) -> Study:
+    """The study of a sweep, made if it is not there, its first trial the shipped defaults.
+
+    Args:
+        storage: where it is kept; None keeps it in memory.
+        name: another name than the one that the file's content gives.
+
+    Raises:
+        UserError: a study of that name is of another sweep, or of other code.
+    """
+    name = name or sweep.study
+    identity = {"sweep": sweep.digest, "sources": sweep.sources()}
+    with stable(), reachable(storage.url if storage else "memory"):
+        study = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            directions=["maximize"] * len(sweep.metrics),
+            sampler=Reproducible(sweep),
+            pruner=pruner(sweep),
+            load_if_exists=True,
+        )
+        attributes = study.user_attrs
+        if not attributes and not study.get_trials(deepcopy=False):
+            study.set_user_attr("identity", identity)
+            study.set_user_attr("content", sweep.content)
+            study.enqueue_trial(sweep.defaults(), user_attrs={"defaults": True}, skip_if_exists=True)
+            return study
+    _check(name, attributes.get("identity"), identity)
+    return study
+
+
+def load_study(sweep: Sweep, storage: RDBStorage, name: str | None = None) -> Study:
+    """The study of a sweep that was begun; UserError where there is none, or it is another sweep's."""
+    name = name or sweep.study
+    with stable(), reachable(storage.url):
+        try:
+            study = optuna.load_study(study_name=name, storage=storage, sampler=Reproducible(sweep))
+        except KeyError as error:
+            url = _shown(storage.url)
+            raise UserError(f"no study {name} in {url}; run `suite sweep` with this file first") from error
+        _check(name, study.user_attrs.get("identity"), {"sweep": sweep.digest, "sources": sweep.sources()})
+        return study
+
+
+def _check(name: str, found: object, expected: dict[str, Any]) -> None:
+    sweep = found.get("sweep") if isinstance(found, dict) else None
+    if sweep != expected["sweep"]:
+        raise UserError(f"the study {name} is of another sweep; give another --study or --storage")
+    if found != expected:
+        raise UserError(
+            f"the task's or the method's source changed since the study {name} began, and its trials are of the other"
+            " code; give another --study to search again"
+        )
+
+
+def ended(trial: FrozenTrial) -> bool:
+    """Whether a trial has its outcome: completed, pruned, or failed by its own fault rather than its process's."""
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or "error" in trial.user_attrs
+
+
+def leading(study: Study) -> FrozenTrial | None:
+    """The best trial that completed all its seeds, by the first objective; None where there is none yet."""
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return max(done, key=lambda trial: trial.values[0], default=None)
+
+
+def surplus(study: Study, number: int, trials: int) -> bool:
+    """Whether a trial that was begun is one too many.
+
+    Processes that share a study begin trials at the same moment. A trial has its place if fewer than `trials` of
+    lower number have ended, run or wait; numbers are handed out once, so all processes agree.
+    """
+    before = study.get_trials(deepcopy=False)[:number]
+    return sum(t.state != TrialState.FAIL or ended(t) for t in before) >= trials
+
+
+@contextlib.contextmanager
+def stable() -> Iterator[None]:
+    """Leave out the warnings that heartbeats and the Wilcoxon pruner are experimental; the version is pinned."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield

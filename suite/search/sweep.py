@@ -1,0 +1,227 @@
+"""The sweep file: W&B's own sweep schema, with what the suite must know as constant parameters.
+
+The schema allows no top-level keys of ours, so task, baseline, seeds and so on stand among the `parameters`, each as
+`{value: …}`; the other parameters are fields of the baseline's config. So one file runs here (`suite sweep FILE`) and
+by agents (`wandb sweep FILE`, then `wandb agent ID`).
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+from suite import config as configs
+from suite import registry
+from suite.config import nearest, setting, specs
+from suite.errors import UserError
+from suite.records import canonical
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+METHODS = ("bayes", "random", "custom")
+"""W&B's methods that run here: `bayes` and `custom` (with W&B's Optuna scheduler) by TPE, `random` by random search."""
+
+METRICS = {
+    "success_rate": "geometric mean over seeds of the success rate after the last evaluation",
+    "success_rate_auc": "geometric mean over seeds of the area under the success rate over log NRE",
+    "distinct_successes": "mean over seeds of the distinct successes among 10,000 final samples",
+}
+"""What a finished trial logs, and so what a sweep can be after."""
+
+COMMAND = ["${env}", "suite", "trial", "--config", "${args_json_file}"]
+TASK_FIELD = "task."
+"""What the name of a parameter starts with that is a field of the task's config."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every trial of a sweep runs, beside the config that is searched; constant parameters of the file."""
+
+    task: str = setting("", help="the task that is tuned on")
+    baseline: str = setting("", help="the method that is tuned")
+    report_tasks: str = setting("", help="the tasks that the winner is meant to be reported on, by commas")
+    seeds: int = setting(4, valid=(1, None), help="seeds of one configuration; each is a step that the pruner sees")
+    first_seed: int = setting(1000, valid=(0, None), help="the first of them; reports start at 0, so none is shared")
+    budget: int = setting(7500, valid=(1, None), help="reward evaluations per seed")
+    protocol: str = setting("failures-only", help="failures-only or all-rewards")
+    points: Literal["all", "final"] = setting("final", help="points of the curve that are measured")
+    p_threshold: float = setting(0.3, valid=(0, 1), help="a seed's p value below which a trial is pruned; 0: never")
+
+    def __post_init__(self) -> None:
+        if not self.task or not self.baseline:
+            raise ValueError("`task` and `baseline` must be given")
+        if self.task in self.reported:
+            raise ValueError(f"tuned on {self.task} and reported on it too: name another task to tune on")
+
+    @property
+    def reported(self) -> list[str]:
+        """The tasks to report on."""
+        return [name for name in (part.strip() for part in self.report_tasks.split(",")) if name]
+
+    @property
+    def seed_list(self) -> list[int]:
+        """The seeds of every trial, the same for all."""
+        return list(range(self.first_seed, self.first_seed + self.seeds))
+
+
+NAMES = tuple(spec.name for spec in specs(Settings))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep file that was read and checked."""
+
+    content: dict[str, Any]
+    settings: Settings
+    task_config: dict[str, Any]
+    fixed: dict[str, Any]
+    """Fields of the baseline's config that are not searched."""
+    distributions: dict[str, BaseDistribution]
+    metrics: tuple[str, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of the file's content, its comments and layout left out."""
+        return hashlib.sha256(canonical(self.content).encode()).hexdigest()
+
+    @property
+    def study(self) -> str:
+        """The name of its study: another content, another study."""
+        return f"{self.settings.baseline}-{self.settings.task}-{self.digest[:12]}".replace("/", "-")
+
+    @property
+    def random(self) -> bool:
+        return bool(self.content["method"] == "random")
+
+    def sources(self) -> dict[str, str]:
+        """The hashes of the code that gives the trials their values."""
+        loaded = (registry.load("task", self.settings.task), registry.load("baseline", self.settings.baseline))
+        return {entry.kind: registry.source_sha256(entry) for entry in loaded}
+
+    def defaults(self) -> dict[str, Any]:
+        """The shipped defaults of what is searched, where they lie in the search space."""
+        cls = registry.load("baseline", self.settings.baseline).config_class
+        values = configs.to_dict(configs.build(cls, self.fixed))
+        return {name: values[name] for name, space in self.distributions.items() if _contains(space, values[name])}
+
+
+def read(path: Path) -> Sweep:
+    """The sweep in a file.
+
+    Raises:
+        UserError: anything that `suite sweep` could not run, in one line that names the file.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML: {error}") from error
+    try:
+        return parse(content)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def parse(content: object) -> Sweep:
+    """The sweep that the content of a file describes; UserError as in :func:`read`."""
+    if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
+        raise UserError("not a sweep: expected W&B's schema, `method`, `metric` and `parameters`")
+    method = content.get("method")
+    if method not in METHODS:
+        raise UserError(f"method {method!r} is unknown here{nearest(str(method), METHODS)}")
+    given = content["parameters"]
+    for name, parameter in given.items():
+        if not isinstance(parameter, dict):
+            raise UserError(f"parameter {name}: expected an object such as {{value: 1}}, got {parameter!r}")
+        if "value" not in parameter and (name in NAMES or name.startswith(TASK_FIELD)):
+            raise UserError(f"parameter {name} is the suite's and must be a constant, {{value: …}}")
+    constants = {name: parameter["value"] for name, parameter in given.items() if "value" in parameter}
+    settings, task_config, fixed = split(constants)
+    distributions = _space(settings, {name: p for name, p in given.items() if name not in NAMES})
+    return Sweep(content, settings, task_config, fixed, distributions, _metrics(content, settings))
+
+
+def split(values: Mapping[str, Any]) -> tuple[Settings, dict[str, Any], dict[str, Any]]:
+    """The suite's settings, the fields of the task's config and those of the baseline's, all checked.
+
+    Args:
+        values: a flat mapping, as an agent hands it to `suite trial`: Python values, JSON or text.
+
+    Raises:
+        UserError: a setting, a task, a baseline or a field that is unknown, or a value that is not valid.
+    """
+    settings = configs.build(Settings, {name: values[name] for name in NAMES if name in values})
+    for name in settings.reported:
+        registry.load("task", name)
+    rest = {name: value for name, value in values.items() if name not in NAMES}
+    task_config = {name.removeprefix(TASK_FIELD): v for name, v in rest.items() if name.startswith(TASK_FIELD)}
+    config = {name: value for name, value in rest.items() if not name.startswith(TASK_FIELD)}
+    configs.build(registry.load("task", settings.task).config_class, task_config)
+    configs.build(registry.load("baseline", settings.baseline).config_class, config)
+    return settings, task_config, config
+
+
+def _space(settings: Settings, given: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+    """The distributions of all parameters that are no constants."""
+    from suite.search.space import distribution
+
+    cls = registry.load("baseline", settings.baseline).config_class
+    fields = {spec.name: spec for spec in specs(cls)}
+    if taken := sorted(set(fields) & set(NAMES)):
+        raise UserError(f"baseline {settings.baseline!r}: its field {taken[0]!r} is a sweep's own name; rename it")
+    space = {}
+    for name, parameter in given.items():
+        if name.startswith(TASK_FIELD):
+            continue
+        if name not in fields:
+            raise UserError(f"parameter {name!r} is no field of {settings.baseline}{nearest(name, fields)}")
+        found = distribution(fields[name], parameter)
+        if found is not None:
+            space[name] = found
+    if not space:
+        raise UserError(f"nothing to search: no parameter of {settings.baseline} has a range or `values`")
+    return space
+
+
+def _metrics(content: Mapping[str, Any], settings: Settings) -> tuple[str, ...]:
+    """The names of the objectives, from `metric`, or from `metrics` where there are several."""
+    listed = content.get("metrics") or [content.get("metric")]
+    names = []
+    for metric in listed:
+        if not isinstance(metric, dict) or metric.get("name") not in METRICS:
+            name = metric.get("name") if isinstance(metric, dict) else metric
+            raise UserError(f"metric {name!r} is never logged{nearest(str(name), METRICS)}")
+        if metric.get("goal") != "maximize":
+            raise UserError(f"metric {metric['name']}: `goal: maximize` is missing")
+        names.append(metric["name"])
+    if "success_rate_auc" in names and settings.points != "all":
+        raise UserError("metric success_rate_auc needs the whole curve: set `points: {value: all}`")
+    return tuple(names)
+
+
+def _contains(space: BaseDistribution, value: object) -> bool:
+    """Whether a value may be drawn from a distribution."""
+    try:
+        return bool(space._contains(space.to_internal_repr(value)))
+    except (TypeError, ValueError):
+        return False
+
+
+def literal(text: str) -> object:
+    """A command-line value as an agent writes it, `--key=value`: JSON or a Python literal, else the text itself."""
+    for parser in (json.loads, ast.literal_eval):
+        try:
+            return parser(text)
+        except (ValueError, SyntaxError):
+            continue
+    return text
