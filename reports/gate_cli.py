@@ -55,7 +55,7 @@ def check(
 def _publish(verdict: object, folder: Path) -> None:
     from rich.console import Console
 
-    from reports import figures, gate_output
+    from reports import gate_output, style
     from reports.gate import Verdict
 
     assert isinstance(verdict, Verdict)
@@ -64,7 +64,7 @@ def _publish(verdict: object, folder: Path) -> None:
         "check.md": markdown.encode(),
         "check.json": gate_output.to_json(verdict).encode(),
         "junit.xml": gate_output.to_junit(verdict).encode(),
-        "check.png": figures.encode(gate_output.to_figure(verdict), "png"),
+        "check.png": style.encode(gate_output.to_figure(verdict), "png"),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
