@@ -50,7 +50,7 @@ class GatedCell:
     quantities: Mapping[str, Better] = dataclasses.field(default_factory=dict)
 
     def call(self, seed: int) -> dict[str, Any]:
-        """The arguments of :func:`suite.runner.identify` for one seed."""
+        """The arguments of :func:`suite.identity.identify` for one seed."""
         return {
             "task": self.task,
             "baseline": self.baseline,
