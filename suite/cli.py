@@ -27,7 +27,9 @@ COMMANDS = {
     "sweep-best": "suite.commands.sweep_best:command",
     "report": "reports.cli:report",
     "verify": "suite.commands.verify:command",
+    "check": "reports.gate_cli:check",
     "pretrain": "suite.commands.pretrain:command",
+    "sync": "suite.commands.sync:command",
 }
 SUMMARIES = {
     "list": "Show all tasks and baselines.",
@@ -39,7 +41,9 @@ SUMMARIES = {
     "sweep-best": "Write the winner of a sweep, and what it cost.",
     "report": "Write the leaderboard of a results folder.",
     "verify": "Check records against their ledgers and policies.",
+    "check": "Judge records by a committed reference: the gate of CI.",
     "pretrain": "Make the assets of a task.",
+    "sync": "Upload to Weights & Biases what was tracked offline.",
 }
 
 OK, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143

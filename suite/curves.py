@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from suite.intervals import clopper_pearson
+from scipy import special
 
 
 def nre_to(curve: Sequence[Mapping[str, Any]], target: float | None) -> int | None:
@@ -29,7 +29,8 @@ def _surely(point: Mapping[str, Any], target: float, points: int) -> bool:
     if point["estimator"] != "monte-carlo":
         return True
     hits = round(point["success_rate"] * point["n"])
-    return clopper_pearson(hits, point["n"], 1 - 0.05 / points)[0] > target
+    # the lower end of Clopper and Pearson's interval is above the target where so many hits are that unlikely there
+    return bool(special.bdtrc(hits - 1, point["n"], target) < 0.025 / points)
 
 
 def area_over_log_nre(curve: Sequence[Mapping[str, Any]], budget: int) -> float | None:

@@ -2,7 +2,7 @@
 
 :func:`start` never raises, and nor does what it returns: a tracker that fails says so once on stderr, does
 nothing from then on, and lets the run go on. Runs are written offline to `<cell>/wandb/` unless asked
-otherwise; `wandb sync` uploads them later.
+otherwise; `suite sync` uploads them later.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PROJECT = "sparse-reward-suite"
 _MODES = {"disabled": "off", "dryrun": "offline", "run": "online"}  # WANDB_MODE's other names for ours
 _TAG_LENGTH = 64  # W&B refuses a run with a longer tag
 
-_SETTINGS: dict[str, Any] = {
+SETTINGS: dict[str, Any] = {
     "reinit": "create_new",
     "silent": True,
     "console": "off",
@@ -38,7 +38,7 @@ _SETTINGS: dict[str, Any] = {
     "x_disable_machine_info": True,
     "x_save_requirements": False,
     "init_timeout": 30.0,  # seconds; W&B's own 90 are long where every cell of a grid waits for them
-    "finish_timeout": 120.0,  # W&B would wait for ever; `wandb sync` uploads what is left
+    "finish_timeout": 120.0,  # W&B would wait for ever; `suite sync` uploads what is left
 }
 
 
@@ -164,21 +164,29 @@ def _init(mode: str, folder: Path, *, tags: Sequence[str], **what: Any) -> Run:
         project=os.environ.get("WANDB_PROJECT") or PROJECT,
         dir=folder,
         tags=[tag[:_TAG_LENGTH] for tag in tags],
-        settings={**_SETTINGS, "mode": mode},
+        settings={**SETTINGS, "mode": mode},
         **what,
     )
 
 
 def log_in() -> None:
-    """Find and check the user's credentials, without the prompt and the messages of wandb.init."""
+    """Find and check the user's credentials, without the prompt and the messages of wandb.init.
+
+    Raises:
+        wandb.errors.UsageError: there are none.
+    """
     import wandb
 
-    if wandb.run is not None:  # the user's own run, in the same process
-        return
-    with contextlib.redirect_stderr(io.StringIO()):
-        found = wandb.login(prompt=False)
-    if not found:
+    if wandb.run is None and not credentials():  # else the user's own run, in the same process
         raise wandb.errors.UsageError("not logged in to W&B; run `wandb login`, or use --tracking offline")
+
+
+def credentials() -> bool:
+    """Whether W&B finds credentials, in the environment or where `wandb login` leaves them."""
+    import wandb
+
+    with contextlib.redirect_stderr(io.StringIO()):
+        return bool(wandb.login(prompt=False))
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from reports.stats.comparison import (
     over_best,
     probability_of_improvement,
 )
-from reports.stats.ranks import Pair, Rank, pairs, ranks
+from reports.stats.ranks import MOST_ROWS, Pair, Rank, pairs, ranks
 from reports.stats.sample import Sample, identical
 from reports.stats.summary import Estimate, geometric_mean, iqm, mean, median, sd
 from reports.stats.survival import censored_median
@@ -26,6 +26,7 @@ from suite.curves import area_over_log_nre, nre_to
 
 __all__ = [
     "MIN_SEEDS",
+    "MOST_ROWS",
     "Comparison",
     "Estimate",
     "Pair",

@@ -8,7 +8,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,9 +106,9 @@ def _run(items: list[Job], jobs: int, study: Study) -> Generator[int | None]:
             yield _one(job, study)
         return
     pool = functools.partial(executor.WorkerPool, threads=1)
-    with contextlib.closing(executor.run_all(_in_worker, items, jobs=jobs, pool=pool)) as outcomes:
+    with contextlib.closing(executor.run_all(_in_worker, items, executor.Workers(jobs, pool))) as outcomes:
         for _, outcome in outcomes:
-            if isinstance(outcome, BrokenExecutor):
+            if isinstance(outcome, Exception):
                 raise RuntimeError(f"the processes of trials died {1 + executor.RETRIES} times in a row ({outcome})")
             yield outcome
 

@@ -26,6 +26,8 @@ HEARTBEAT = 30
 """Seconds between the signs of life of a running trial; four times as long without one, and it is run again."""
 PATIENCE = 20.0
 """Seconds that a process waits for SQLite's lock."""
+TABLES_LOCK = 0x5EED
+"""The key under which PostgreSQL lets one process at a time look for Optuna's tables and make them."""
 STARTUP_TRIALS = 8
 """Trials that TPE draws at random before it models anything; the first of them has the shipped defaults."""
 RETRIES = 3
@@ -116,7 +118,7 @@ def connect(url: str, heartbeat: int = HEARTBEAT, *, create: bool = True) -> RDB
     for short in ("postgres://", "postgresql://"):
         if url.startswith(short):
             url = "postgresql+psycopg://" + url.removeprefix(short)
-    with stable(), reachable(url):
+    with stable(), reachable(url), _alone(url):
         return RDBStorage(
             url,
             engine_kwargs=options,
@@ -124,6 +126,18 @@ def connect(url: str, heartbeat: int = HEARTBEAT, *, create: bool = True) -> RDB
             grace_period=4 * heartbeat,
             heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
         )
+
+
+@contextlib.contextmanager
+def _alone(url: str) -> Iterator[None]:
+    """Hold off other processes that make Optuna's tables in the same PostgreSQL at this moment, as a cluster's do."""
+    if not url.startswith("postgresql"):
+        yield
+        return
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:  # the lock ends with it
+        connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_lock(TABLES_LOCK)))
+        yield
 
 
 @contextlib.contextmanager

@@ -45,7 +45,8 @@ class TrialTracker(tracking.Tracker):
             [r.seed, p["round"], p["nre"], text] for r in records for p in r.result["curve"] for text in p["samples"]
         ]
         with tracking.staging_in(Path(run.dir).parent):
-            run.summary["samples"] = wandb.Table(columns=["seed", "round", "nre", "text"], data=rows)
+            columns: list[str | int] = ["seed", "round", "nre", "text"]
+            run.summary["samples"] = wandb.Table(columns=columns, data=rows)
         for name in values:
             run.define_metric(name, summary="last")
         run.log(dict(values))
