@@ -36,7 +36,7 @@ def test_every_dask_flag_exists(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", [block for block in BLOCKS[:2]], ids=["processes", "two commands"])
+@pytest.mark.parametrize("block", BLOCKS[:2], ids=["processes", "two commands"])
 def test_the_commands_of_one_machine_run(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The seeds that they name times two methods, one record each."""
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
