@@ -51,6 +51,7 @@ def controls() -> frozenset[str]:
     return frozenset(importlib.import_module("baselines").CONTROLS)
 
 
+@functools.cache
 def tags(task_id: str) -> tuple[str, ...]:
     """The tags of a task id; none for a task that is not in the table."""
     check_layout()

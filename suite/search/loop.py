@@ -20,7 +20,7 @@ from suite import executor
 from suite.errors import UserError
 from suite.records import canonical
 from suite.search import study as studies
-from suite.search.objective import Configuration, TrialFailed, of_seed, of_seeds, spent
+from suite.search.objective import METRICS_OF_SEEDS, Configuration, TrialFailed, of_seed, spent
 from suite.search.sweep import Sweep, parse
 
 
@@ -71,7 +71,7 @@ def tune(
     if trials < 1 or jobs < 1 or heartbeat < 1:
         raise UserError(f"--trials, --jobs and --heartbeat must be at least 1, got {trials}, {jobs} and {heartbeat}")
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-    check(sweep)
+    configuration(sweep, sweep.defaults()).check()
     url = url or studies.default_url(results)
     study = studies.open_study(sweep, studies.connect(url, heartbeat), name)
     job = Job(
@@ -89,13 +89,6 @@ def tune(
             if number is not None:
                 tell(number)
     return study
-
-
-def check(sweep: Sweep) -> None:
-    """UserError where the cells of the sweep could not run, before there is a study."""
-    from suite.runner import identify
-
-    identify(**configuration(sweep, sweep.defaults()).call(sweep.settings.first_seed))
 
 
 def _missing(study: Study, trials: int) -> int | None:
@@ -185,7 +178,7 @@ def evaluate(trial: Trial, sweep: Sweep, results: Path | None) -> float | list[f
         raise
     finally:
         trial.set_user_attr("spent", costs)
-    values = [of_seeds(metric, seeds[metric]) for metric in sweep.metrics]
+    values = [METRICS_OF_SEEDS[metric](seeds[metric]) for metric in sweep.metrics]
     return values[0] if len(values) == 1 else values
 
 

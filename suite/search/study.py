@@ -172,12 +172,13 @@ def _shown(url: str) -> str:
         return url
 
 
-def open_study(sweep: Sweep, storage: RDBStorage | None, name: str | None = None) -> Study:
+def open_study(sweep: Sweep, storage: RDBStorage | None, name: str | None = None, *, prune: bool = True) -> Study:
     """The study of a sweep, made if it is not there, its first trial the shipped defaults.
 
     Args:
         storage: where it is kept; None keeps it in memory.
         name: another name than the one that the file's content gives.
+        prune: whether the sweep's pruner is used.
 
     Raises:
         UserError: a study of that name is of another sweep, or of other code.
@@ -190,7 +191,7 @@ def open_study(sweep: Sweep, storage: RDBStorage | None, name: str | None = None
             storage=storage,
             directions=["maximize"] * len(sweep.metrics),
             sampler=Reproducible(sweep),
-            pruner=pruner(sweep),
+            pruner=pruner(sweep) if prune else NopPruner(),
             load_if_exists=True,
         )
         attributes = study.user_attrs
