@@ -81,10 +81,12 @@ def _sync_one(run: Path) -> Synced:
     if _arrived(run):
         return Synced(run, "already")
     # not `wandb` of the PATH: the one of this environment wrote the run
-    command = [sys.executable, "-m", "wandb", "sync", str(run.parent)]
+    command = [sys.executable, "-m", "wandb", "sync", str(run.parent.absolute())]
+    home = str(run.absolute().parents[2])  # else its logs would go to ./wandb
     try:
         done = subprocess.run(
             command,
+            env=os.environ | {"WANDB_DIR": home},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

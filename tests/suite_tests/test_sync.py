@@ -131,7 +131,10 @@ def run_id(log: Path) -> str:
 def call(results: Path, **environment: str) -> tuple[int, list[str], list[str]]:
     """`suite sync` in a process of its own, since wandb reads its environment once; exit code, stdout, stderr."""
     command = [sys.executable, "-m", "suite", "sync", f"--results={results}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=os.environ | environment)
+    here = results.parent / "here"
+    here.mkdir(exist_ok=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=os.environ | environment, cwd=here)
+    assert not list(here.iterdir()), "something was written where nobody asked for it"
     return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
 
 
