@@ -27,6 +27,7 @@ COMMANDS = {
     "report": "reports.cli:report",
     "verify": "suite.commands.verify:command",
     "pretrain": "suite.commands.pretrain:command",
+    "reproduce": "reports.reproduce:command",
 }
 SUMMARIES = {
     "list": "Show all tasks and baselines.",
@@ -38,6 +39,7 @@ SUMMARIES = {
     "report": "Write the leaderboard of a results folder.",
     "verify": "Check records against their ledgers and policies.",
     "pretrain": "Make the assets of a task.",
+    "reproduce": "Make the paper's table and figures, its numbers beside ours.",
 }
 
 OK, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
