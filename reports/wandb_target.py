@@ -103,9 +103,10 @@ def table(rows: Sequence[Row]) -> wandb.Table:
     """The leaderboard's rows, lists as JSON; null is unknown or censored."""
     import wandb
 
-    names: list[str | int] = [field.name for field in dataclasses.fields(rows[0])] if rows else []
-    data: list[Iterable[Any]] = [[_cell(getattr(row, str(name))) for name in names] for row in rows]
-    return wandb.Table(columns=names, data=data, allow_mixed_types=True)
+    names = [field.name for field in dataclasses.fields(rows[0])] if rows else []
+    data: list[Iterable[Any]] = [[_cell(getattr(row, name)) for name in names] for row in rows]
+    columns: list[str | int] = [*names]
+    return wandb.Table(columns=columns, data=data, allow_mixed_types=True)
 
 
 def _cell(value: Any) -> Any:

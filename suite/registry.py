@@ -95,6 +95,12 @@ def load(kind: Kind, ref: str) -> Entry:
     return entry
 
 
+def absolute(ref: str) -> str:
+    """The reference for a process that stands in another directory: the file of a plug-in with its whole path."""
+    where, _, name = ref.rpartition(":")
+    return f"{Path(where).absolute()}:{name}" if where.endswith(".py") else ref
+
+
 def title(kind: Kind, ref: str) -> str:
     """The first line of a registered task's class docstring, or of a baseline's file; nothing is imported."""
     module, _, name = _table(kind)[ref].rpartition(":")

@@ -5,6 +5,10 @@ TASKS: dict[str, str] = {
     "addition-v1": "tasks.addition:Addition",
     "addition-nozeros-v1": "tasks.addition:AdditionNoZeros",
     "addition-tune-v1": "tasks.addition:AdditionTune",
+    "lock-v1": "tasks.lock:Lock",
+    "lock-tune-v1": "tasks.lock:LockTune",
+    "decoys-v1": "tasks.decoys:Decoys",
+    "decoys-tune-v1": "tasks.decoys:DecoysTune",
 }
 
 TAGS: dict[str, tuple[str, ...]] = {

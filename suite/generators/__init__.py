@@ -1,8 +1,8 @@
 """Generators: distributions that can be sampled, scored and fitted."""
 
+from suite.generators.factored import Factored, Table
 from suite.generators.neural import Neural
-from suite.generators.table import Table
 from suite.generators.transformer import Shape, Transformer
 from suite.generators.tree import Forest, PrefixTree
 
-__all__ = ["Forest", "Neural", "PrefixTree", "Shape", "Table", "Transformer"]
+__all__ = ["Factored", "Forest", "Neural", "PrefixTree", "Shape", "Table", "Transformer"]

@@ -281,7 +281,7 @@ def test_prediction_gain_of_a_table_by_numpy(uniform_table: Callable[[int], Tabl
     got = prediction_gain(table, optimizer, torch.tensor(codes)[:, None])
     assert got.dtype == torch.float64
     assert got.tolist() == pytest.approx(gains, abs=1e-6)
-    assert table.logits.tolist() == pytest.approx(z.tolist(), abs=1e-6)
+    assert table.logits[0].tolist() == pytest.approx(z.tolist(), abs=1e-6)
 
 
 def test_prediction_gain_of_a_transformer_is_what_one_step_gains(tiny_net: Callable[..., Transformer]) -> None:
