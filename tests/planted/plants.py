@@ -107,14 +107,14 @@ PLANTS = (
         "held-out evaluations are charged",
         (
             RUNNER,
-            'point["stream"] = index',
-            'point["stream"] = index\n                x = step.policy.sample(5, stream)\n'
-            "                self.ledger.charge(900 + index, x, torch.ones(5, dtype=torch.bool))",
+            'point["stream"] = self.rounds',
+            'point["stream"] = self.rounds\n                x = step.policy.sample(5, stream)\n'
+            "                self.ledger.charge(900 + self.rounds, x, torch.ones(5, dtype=torch.bool))",
         ),
     ),
     plant(
         "learning rate of the policy ten times too small",
-        ("suite/generators/table.py", "min(MOST, lr * self.lr_scale)", "min(MOST, 0.1 * lr * self.lr_scale)"),
+        ("suite/generators/factored.py", "min(MOST, lr * self.lr_scale)", "min(MOST, 0.1 * lr * self.lr_scale)"),
     ),
     plant(
         "a failure model of the prior's start only", (BANEL, "torch.cat(met), epochs", "torch.cat(met)[:20], epochs")
