@@ -9,6 +9,10 @@ TASKS: dict[str, str] = {
     "lock-tune-v1": "tasks.lock:LockTune",
     "decoys-v1": "tasks.decoys:Decoys",
     "decoys-tune-v1": "tasks.decoys:DecoysTune",
+    "hypergrid-v1": "tasks.hypergrid:Hypergrid",
+    "hypergrid-tune-v1": "tasks.hypergrid:HypergridTune",
+    "queens-v1": "tasks.queens:Queens",
+    "queens-tune-v1": "tasks.queens:QueensTune",
 }
 
 TAGS: dict[str, tuple[str, ...]] = {

@@ -84,6 +84,7 @@ class Addition:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.space = grammar.QUESTIONS if self.leading_zeros else grammar.PLAIN_QUESTIONS
         self.folder = ASSETS / self.pair
         self.manifest = read_manifest(
             self.folder, ("attacker.safetensors", "failures.safetensors", "target.safetensors")

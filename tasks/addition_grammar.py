@@ -18,6 +18,8 @@ DIGITS = 3
 """Most digits of an operand."""
 OPERANDS = sum(10**d for d in range(1, DIGITS + 1))
 QUESTIONS = OPERANDS**2
+PLAIN_QUESTIONS = 10 ** (2 * DIGITS)
+"""Those without leading zeros."""
 QUESTION_LENGTH = 2 * DIGITS + 2
 ANSWER_LENGTH = DIGITS + 2
 """Digits of the longest sum and the stop symbol."""

@@ -36,6 +36,7 @@ class Gaussian:
     """The paper's 1-D illustration: 31 bins of a Gaussian, two in its tail are successes."""
 
     config: Config
+    space = len(CENTRES)
 
     def __init__(self, config: Config) -> None:
         self.config = config
