@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from reports.stats import Sample
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -154,3 +156,12 @@ class Row:
     def setting(self) -> tuple[str, str, str, str, int, str]:
         """What rows must share to stand in one table."""
         return self.task, self.task_config, self.protocol, self.duplicates, self.budget, self.heldout
+
+    @property
+    def final_sample(self) -> Sample:
+        """The final rates with their intervals, for tests; empty unless every seed's is known."""
+        ends = zip(self.success_final_seeds, self.success_final_seeds_low, self.success_final_seeds_high, strict=True)
+        known = [(value or 0.0, low, high) for value, low, high in ends if low is not None and high is not None]
+        if not known or len(known) < len(self.seed_list):
+            return Sample((), (), ())
+        return Sample(*zip(*known, strict=True))

@@ -14,13 +14,25 @@ NEEDED = ("curve", "base", "final", "best", "nre", "first_success", "successes",
 """What the result of a finished cell must have; the curve holds the prior at least."""
 
 
-def read(results: Path | str | None) -> tuple[list[Record], list[str]]:
-    """All records below a results folder, and one line for each file that is none.
+def read(*results: Path | str | None) -> tuple[list[Record], list[str]]:
+    """All records below the results folders, and one line for each file that is none.
+
+    Args:
+        results: folders; none, or None, is $SUITE_RESULTS, else ./results.
 
     Raises:
-        UserError: no such folder, or not one readable record in it.
+        UserError: no such folder, or one without a readable record.
     """
-    folder = engine.results_folder(results)
+    whole: list[Record] = []
+    broken: list[str] = []
+    for folder in dict.fromkeys(map(engine.results_folder, results or [None])):
+        found, lines = _read(folder)
+        whole += found
+        broken += lines
+    return whole, broken
+
+
+def _read(folder: Path) -> tuple[list[Record], list[str]]:
     if not folder.is_dir():
         raise UserError(f"no results folder {folder}; give one with --results, or make it with `suite bench`")
     found, broken = engine.scan(folder)
@@ -104,8 +116,19 @@ def _one_per_cell(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
         for other in others:
             if other.result != first.result:
                 where = f"{first.folder} (used) and {other.folder}"
-                lines.append(f"two records of cell {cell} disagree ({_name(first)}): {where}")
+                lines.append(f"two records of cell {cell} disagree ({_name(first)}), {_why(first, other)}: {where}")
     return kept, lines
+
+
+def _why(first: Record, other: Record) -> str:
+    """Equal cells must agree on one platform only: results differ with the processor and the version of torch."""
+    if first.status != other.status:
+        return "one failed"
+    if first.meta.get("platform") != other.meta.get("platform"):
+        return "made on different platforms"
+    if first.meta.get("engine") != other.meta.get("engine"):
+        return "made by different versions of the engine"
+    return "though made on equal platforms: `suite verify --rerun` tells which is right"
 
 
 def _newest(

@@ -1,4 +1,4 @@
-"""The leaderboard as Markdown, CSV, JSON and a table for the terminal."""
+"""The leaderboard as Markdown, CSV, JSON and LaTeX."""
 
 from __future__ import annotations
 
@@ -9,39 +9,42 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 from tabulate import tabulate
 
-from reports import stats
-from reports.leaderboard import Row
+from reports.columns import COST, DEPLOYED, HEADLINE, RATES, Columns, every_seed, untestable
+from reports.row import Row
 from reports.stats import MIN_SEEDS
-from reports.text import count, interval, number, plain, rate
-
-Columns = Mapping[str, Callable[[Row], str]]
+from reports.text import plain, rate
 
 MEANING = (
     "× best control is the headline: the geometric mean of a method's final success rate over that of the "
-    "best oracle-free control, with Welch's 95 % t-interval on logs. An interval that includes 1 is no "
-    f"evidence of a gain; below {MIN_SEEDS} seeds on a side that varies, nothing is tested."
+    "best oracle-free control, with a 95 % interval that holds whichever control truly is the best. One that "
+    f"includes 1 is no evidence of a gain; below {MIN_SEEDS} seeds on a side that varies, nothing is tested."
 )
 LEGEND = (
     MEANING,
-    "Geometric means have 95 % t-intervals of the mean logarithm over seeds; arithmetic means have none.",
+    "Geometric means have 95 % t-intervals of the mean logarithm over seeds, widened by each run's own "
+    "Clopper-Pearson interval; arithmetic and interquartile means have none. What each interval really covers "
+    "stands in docs/statistics.md.",
+    "Ranks are by the geometric mean of the final rate, controls included. The intervals hold for all rows of a "
+    f"table at once; a row with fewer than {MIN_SEEDS} seeds may have any rank. The tests behind them are in "
+    "significance.md.",
     "The best rate is the cumulative best over the curve. It is *oracle-selected*: chosen by held-out "
     "measurements that no method has, so read it beside the final rate.",
-    "`< x`: no success among the held-out samples; x is the upper end of the 95 % interval, summarised as the "
-    "column says. – is censored or unknown.",
+    "`< x`: no success among the held-out samples of a seed; x is the upper end of the 95 % interval, for a "
+    "median or mean that summary of the seeds' upper ends. – is censored or unknown.",
     "Diversity: medians over seeds for the final policy. Effective successes are 1 / Σ (p(x) / success "
     "rate)² over the successes x; distinct ones are counted among 10,000 draws.",
-    "Cost: means over seeds; seconds and FLOPs without held-out measurement. First success and NRE to k × "
-    "base are Kaplan-Meier medians, with the number of seeds that got there; k × counts as reached where the "
-    "whole interval of a point lies above it.",
+    "Cost: means over seeds; seconds, FLOPs and tokens without held-out measurement. First success and NRE to "
+    "k × base are Kaplan-Meier medians, with the number of seeds that got there; k × counts as reached where a "
+    "point is surely above it.",
+    "In use: pass@k is the chance of a success among k samples of the final policy at the geometric mean of its "
+    "rate; the expected evaluations are 1 over that rate.",
+    "Area over log NRE: the success rate as a step function of the evaluations, averaged over their logarithm "
+    "from 1 to the budget.",
 )
 
 
@@ -61,49 +64,42 @@ def to_csv(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
+def sections(block: Sequence[Row]) -> dict[str, Columns]:
+    """The tables of one setting, by their headings; the first has none."""
+    return {
+        "": HEADLINE,
+        "Final success rates": RATES,
+        "Final success rate of every seed": every_seed(block),
+        "Diversity and cost": COST,
+        "The final policy in use": DEPLOYED,
+    }
+
+
 def to_markdown(rows: Sequence[Row]) -> str:
-    """Three tables for each setting: the headline, every seed, diversity and cost; a legend below."""
+    """For each setting the headline in 80 columns and a table for each kind of detail; a legend below."""
     parts = ["# Leaderboard"]
     for block in blocks(rows):
-        seeds = sorted({seed for row in block for seed in row.seed_list})
-        every = {"method": _method} | {f"seed {seed}": _of_seed(seed) for seed in seeds}
-        parts += [
-            f"## {_escape(title(block[0]))}",
-            _escape(best_control(block)),
-            _pipe_table(block, HEADLINE),
-            "### Final success rate of every seed",
-            _pipe_table(block, every),
-            "### Diversity and cost",
-            _pipe_table(block, COST),
-        ]
+        parts += [f"## {escape(title(block[0]))}", escape(best_control(block))]
+        for heading, columns in sections(block).items():
+            if heading:
+                parts.append(f"### {heading}")
+            parts.append(pipe_table(*_cells(block, columns)))
+            if not heading and verdicts(block):
+                parts.append("\n".join(f"- {escape(line)}" for line in verdicts(block)))
     parts += ["## How to read this", "\n".join(f"- {line}" for line in LEGEND)]
     return "\n\n".join(parts) + "\n"
 
 
-def to_console(rows: Sequence[Row]) -> Group:
-    """One table for each setting that fits 80 columns, controls below the methods."""
-    parts: list[Table | Text] = []
+def to_latex(rows: Sequence[Row]) -> str:
+    r"""The tables of :func:`to_markdown` as `tabular`s with booktabs' rules, to be read by `\input`."""
+    parts = ["% \\usepackage{booktabs}; UTF-8"]
     for block in blocks(rows):
-        table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)
-        for i, name in enumerate(BRIEF):
-            justify: Literal["left", "right"] = "right" if i else "left"
-            table.add_column(name, justify=justify, overflow="fold", no_wrap=bool(i), min_width=0 if i else 14)
-        methods = [row for row in block if not row.control]
-        controls = [row for row in block if row.control]
-        for row in methods:
-            table.add_row(*(Text(show(row)) for show in BRIEF.values()))
-        if controls:
-            table.add_section()
-            table.add_row(Text("controls:", style="italic"))
-        for row in controls:
-            table.add_row(*(Text(show(row), style="dim") for show in BRIEF.values()))
-        parts += [
-            Text(title(block[0]), style="bold"),
-            table,
-            *map(Text, [best_control(block), *verdicts(block)]),
-        ]
-        parts.append(Text())
-    return Group(*parts, Text(MEANING, style="dim"))
+        for heading, columns in sections(block).items():
+            parts.append(f"% {' · '.join(filter(None, [title(block[0]), heading]))}")
+            head, body = _cells(block, columns)
+            align = ["left", *["right"] * (len(head) - 1)]
+            parts.append(tabulate(body, head, "latex_booktabs", disable_numparse=True, colalign=align))
+    return "\n\n".join(parts) + "\n"
 
 
 def blocks(rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -139,121 +135,25 @@ def verdicts(block: Sequence[Row]) -> list[str]:
 
 
 def _verdict(row: Row) -> str:
-    if _untestable(row):
+    if untestable(row):
         return f"untestable, fewer than {MIN_SEEDS} seeds"
     return row.improvement_over_control_note
 
 
-def _untestable(row: Row) -> bool:
-    return row.improvement_over_control_note.startswith("untestable")
+def _cells(block: Sequence[Row], columns: Columns) -> tuple[list[str], list[list[str]]]:
+    """(heads, rows of cells) on one line each."""
+    head = [plain(name) for name in columns]
+    return head, [[plain(show(row)) for show in columns.values()] for row in block]
 
 
-def _method(row: Row) -> str:
-    return f"control: {row.name}" if row.control else row.name
+def pipe_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, the first column to the left and all others to the right."""
+    cells = [[escape(cell) for cell in line] for line in body]
+    align = ["left", *["right"] * (len(head) - 1)]
+    return tabulate(cells, list(map(escape, head)), "pipe", disable_numparse=True, colalign=align)
 
 
-def _seeds(row: Row) -> str:
-    return f"{row.seeds} (+ {row.failed} failed)" if row.failed else str(row.seeds)
-
-
-def _final(row: Row) -> str:
-    return rate(row.success_final_geomean, row.success_final_upper)
-
-
-def _over_base(row: Row) -> str:
-    upper = row.success_final_upper / row.base_rate if row.success_final_upper and row.base_rate else None
-    return rate(row.improvement_final_geomean, upper)
-
-
-def _upper(row: Row, summary: Callable[[Sequence[float]], float | None]) -> float | None:
-    """A summary of the seeds' upper bounds, in place of one of the seeds' rates that came out as zero."""
-    return summary([high for high in row.success_final_seeds_high if high is not None])
-
-
-def _final_interval(row: Row) -> str:
-    ends = row.success_final_geomean_low, row.success_final_geomean_high
-    return _final(row) if row.success_final_geomean is None else interval(row.success_final_geomean, *ends)
-
-
-def _over_control(row: Row, digits: int = 3) -> str:
-    ends = row.improvement_over_control_low, row.improvement_over_control_high
-    return interval(row.improvement_over_control, *ends, digits)
-
-
-def _brief_over_control(row: Row) -> str:
-    if row.control:
-        return ""
-    if _untestable(row):
-        return f"{number(row.improvement_over_control, 2)} untestable"
-    return _over_control(row, 2)
-
-
-def _of_seed(seed: int) -> Callable[[Row], str]:
-    def show(row: Row) -> str:
-        if seed not in row.seed_list:
-            return ""
-        i = row.seed_list.index(seed)
-        return rate(row.success_final_seeds[i], row.success_final_seeds_high[i])
-
-    return show
-
-
-def _reached(value: float | None, seeds: int | None) -> str:
-    return count(value) if seeds is None else f"{count(value)} ({seeds})"
-
-
-BRIEF: Columns = {
-    "method": lambda row: plain(row.name),
-    "seeds": lambda row: str(row.seeds),
-    "final\nrate": _final,
-    "×\nbase": _over_base,
-    "× best control\n[95 %]": _brief_over_control,
-    "effect.\nsucc.": lambda row: number(row.effective_successes),
-    "NRE": lambda row: count(row.nre_mean),
-    "sec.": lambda row: number(row.seconds_mean),
-}
-
-HEADLINE: Columns = {
-    "method": _method,
-    "seeds": _seeds,
-    "final, geo. mean [95 %]": _final_interval,
-    "median": lambda row: rate(row.success_final_median, _upper(row, stats.median)),
-    "mean": lambda row: rate(row.success_final_mean, _upper(row, stats.mean)),
-    "SD": lambda row: number(row.success_final_std),
-    "× base, geo. mean": _over_base,
-    "× base, mean": lambda row: number(row.improvement_final_mean),
-    "× best control [95 %]": _over_control,
-    "which says": lambda row: row.improvement_over_control_note,
-    "best (oracle-selected), geo. mean": lambda row: rate(row.success_best_geomean, row.success_best_upper),
-    "verified": lambda row: {True: "yes", False: "NO", None: "not checked"}[row.verified],
-}
-
-COST: Columns = {
-    "method": _method,
-    "effective successes": lambda row: number(row.effective_successes),
-    "distinct successes": lambda row: count(row.distinct_successes),
-    "distinct share": lambda row: number(row.distinct_share),
-    "valid share": lambda row: number(row.valid_share),
-    "entropy": lambda row: number(row.entropy),
-    "KL to prior": lambda row: number(row.kl_prior),
-    "successes met": lambda row: number(row.successes_mean),
-    "first success (seeds)": lambda row: _reached(row.first_success_median, row.first_success_seeds),
-    "NRE": lambda row: count(row.nre_mean),
-    "NRE to 10 × (seeds)": lambda row: _reached(row.nre_to_10x, row.nre_to_10x_seeds),
-    "NRE to 100 × (seeds)": lambda row: _reached(row.nre_to_100x, row.nre_to_100x_seeds),
-    "seconds": lambda row: number(row.seconds_mean),
-    "model FLOPs": lambda row: number(row.flops_mean),
-    "tuning NRE": lambda row: count(row.tuning_nre),
-}
-
-
-def _pipe_table(block: Sequence[Row], columns: Columns) -> str:
-    body = [[_escape(show(row)) for show in columns.values()] for row in block]
-    align = ["left", *["right"] * (len(columns) - 1)]
-    return tabulate(body, list(map(_escape, columns)), "pipe", disable_numparse=True, colalign=align)
-
-
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Text that cannot end a Markdown table's cell or row, nor open an HTML tag."""
     text = plain(text).replace("\\", "\\\\").replace("|", "\\|")
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)

@@ -7,6 +7,10 @@ class UserError(ValueError):
     """Bad input: what was given, what is possible, what to type. The CLI prints it and exits with 2."""
 
 
+class CellLocked(UserError):
+    """Another process runs this cell."""
+
+
 class NewerSchema(UserError):
     """A file written by a newer version of the suite."""
 

@@ -1,6 +1,7 @@
-"""Work spread over processes: spawned workers that can be stopped, and another try after one of them died.
+"""Work spread over the workers of any `concurrent.futures.Executor`, and another try after one of them died.
 
-This module imports no torch: a worker sets its threads here first.
+Of processes on this machine it has its own pool, whose workers can be stopped at once; other machines are
+reached through :mod:`suite.cluster`. This module imports no torch: a worker sets its threads here first.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -60,9 +61,11 @@ class WorkerPool(ProcessPoolExecutor):
         self._context = _Recording()
         super().__init__(workers, self._context, initializer=_start_worker, initargs=(threads,))
 
-    def stop(self) -> None:
-        """End all workers now; each may first close what it is doing, for at most GRACE seconds."""
-        self.shutdown(wait=False, cancel_futures=True)
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Without `wait` all workers end now; each may first close what it is doing, for at most GRACE seconds."""
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        if wait:
+            return
         deadline = time.monotonic() + GRACE
         started = [worker for worker in self._context.workers if worker.pid is not None]
         for worker in started:
@@ -72,32 +75,43 @@ class WorkerPool(ProcessPoolExecutor):
             worker.kill()
 
 
-def run_all(
-    work: Callable[[Item], Result], items: Sequence[Item], *, jobs: int, pool: Callable[[int], WorkerPool]
-) -> Generator[tuple[Item, Result | BrokenExecutor]]:
-    """Yield (item, work(item)) as they finish, `jobs` at a time, begun in the order of `items`.
+class Workers(NamedTuple):
+    """Where work runs."""
 
-    If a worker dies, everything in flight runs again, one item at a time in a pool of its own, at most
+    jobs: int
+    """How many pieces of it are handed over at a time."""
+    open: Callable[[int], Executor]
+    """Makes an executor of so many workers; its `shutdown(wait=False, cancel_futures=True)` drops what is queued."""
+    deaths: tuple[type[Exception], ...] = ()
+    """With what the executor gives up a piece of work that took its worker along again and again."""
+
+
+def run_all(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: Workers
+) -> Generator[tuple[Item, Result | Exception]]:
+    """Yield (item, work(item)) as they finish, `workers.jobs` at a time, begun in the order of `items`.
+
+    If the executor breaks, everything in flight runs again, one item at a time in an executor of its own, at most
     RETRIES times; an item that always takes its worker along comes back with the BrokenExecutor instead of a
-    result. What `work` itself raises is raised here, after the workers were stopped; so are KeyboardInterrupt
-    and Terminated. Close the generator if it is left early, or the workers go on.
+    result. One that tries again by itself says with which of `workers.deaths` it gave an item up. What `work`
+    itself raises is raised here, after the executor was shut down; so are KeyboardInterrupt and Terminated.
+    Close the generator if it is left early, or the workers go on.
 
     Args:
         work: a function that can be pickled.
-        pool: makes the pool of so many workers.
     """
     waiting = deque(items)
     while waiting:
         in_flight: dict[Future[Result], Item] = {}
-        with _stopping(pool(min(jobs, len(waiting)))) as workers:
+        with _stopping(workers.open(min(workers.jobs, len(waiting)))) as executor:
             try:
                 while waiting or in_flight:
-                    while waiting and len(in_flight) < jobs:
-                        future = workers.submit(work, waiting[0])
+                    while waiting and len(in_flight) < workers.jobs:
+                        future = executor.submit(work, waiting[0])
                         in_flight[future] = waiting.popleft()
                     finished = wait(in_flight, return_when=FIRST_COMPLETED).done
                     for future in finished:
-                        result = future.result()
+                        result = _result(future, workers.deaths)
                         yield in_flight.pop(future), result
             except BrokenExecutor:
                 pass
@@ -105,15 +119,23 @@ def run_all(
             if future.done() and future.exception() is None:
                 yield item, future.result()
             else:
-                yield item, _alone(work, item, pool)
+                yield item, _alone(work, item, workers)
 
 
-def _alone(work: Callable[[Item], Result], item: Item, pool: Callable[[int], WorkerPool]) -> Result | BrokenExecutor:
-    """Run one item in a fresh pool of one, again if that breaks too."""
+def _result(future: Future[Result], deaths: tuple[type[Exception], ...]) -> Result | Exception:
+    """What a finished future holds; one of `deaths` is returned, not raised."""
+    try:
+        return future.result()
+    except deaths as death:
+        return death
+
+
+def _alone(work: Callable[[Item], Result], item: Item, workers: Workers) -> Result | Exception:
+    """Run one item in a fresh executor of one worker, again if that breaks too."""
     for attempt in range(RETRIES):
-        with _stopping(pool(1)) as worker:
+        with _stopping(workers.open(1)) as executor:
             try:
-                return worker.submit(work, item).result()
+                return _result(executor.submit(work, item), workers.deaths)
             except BrokenExecutor as error:
                 if attempt == RETRIES - 1:
                     return error
@@ -121,14 +143,14 @@ def _alone(work: Callable[[Item], Result], item: Item, pool: Callable[[int], Wor
 
 
 @contextlib.contextmanager
-def _stopping(pool: WorkerPool) -> Iterator[WorkerPool]:
-    """The pool; its workers are told to end if the block is left by an exception, else when they are idle."""
+def _stopping(executor: Executor) -> Iterator[Executor]:
+    """The executor; its workers are told to end if the block is left by an exception, else when they are idle."""
     try:
-        yield pool
+        yield executor
     except BaseException:
-        pool.stop()
+        executor.shutdown(wait=False, cancel_futures=True)
         raise
-    pool.shutdown()
+    executor.shutdown()
 
 
 _busy = threading.Event()

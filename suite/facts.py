@@ -56,7 +56,7 @@ def measure(task: Task, pool: int = POOL) -> dict[str, Any]:
     rate = task.exact(prior) if log_successes is None else float(log_successes.exp().sum())
     rewards = tasks.verify_heldout(task, x) if log_successes is None else None
     if rate is not None:
-        base = {"base_rate": rate, "low": rate, "high": rate, "estimator": "exact", "n": None}
+        base: dict[str, Any] = {"base_rate": rate, "low": rate, "high": rate, "estimator": "exact", "n": None}
     else:
         assert rewards is not None
         count = monte_carlo(int(rewards.sum()), pool)

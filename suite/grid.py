@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from suite import executor, registry
+from suite import dispatch, registry
 from suite.config import nearest, specs
-from suite.errors import UserError
+from suite.dispatch import Call, Outcomes
+from suite.errors import CellLocked, UserError
 from suite.records import Record, results_folder
 
 if TYPE_CHECKING:
@@ -29,11 +30,12 @@ class CellDone(NamedTuple):
 
 class _Cell(NamedTuple):
     identity: Identity
-    call: dict[str, Any]
+    what: dict[str, Any]
+    """The arguments of :func:`suite.runner.identify`."""
 
 
-_Call = tuple[str, dict[str, Any]]
-"""A cell's name and the arguments of :func:`suite.run`, plain data that a worker can be sent."""
+PAUSE = 30.0
+"""Seconds after which a cell that another process runs is tried again, if no record of it appeared before."""
 
 
 def bench(
@@ -43,6 +45,7 @@ def bench(
     seeds: int | Sequence[int] = 5,
     budget: int = 7500,
     jobs: int = 1,
+    executor: str | None = None,
     results: Path | str | None = None,
     config: Mapping[str, object] | None = None,
     task_config: Mapping[str, object] | None = None,
@@ -59,24 +62,29 @@ def bench(
 ) -> list[Record]:
     """Run the cells of the grid that have no finished record yet.
 
-    The order is seed by seed, so that every method has as many seeds as any other while the grid fills.
+    The order is seed by seed, so that every method has as many seeds as any other while the grid fills. Several
+    processes may run the same grid into one folder: each leaves out what another is running, and waits for it last.
 
     Args:
         tasks, baselines: ids, `module:Name` or `path/to/file.py:Name`.
         seeds: how many, from 0 on, or the seeds themselves.
         jobs: processes; with 1 the cells run in this one.
+        executor: `local:J`, the same as jobs=J, or `dask://HOST:PORT`, the workers of a Dask scheduler.
         config, task_config: fields that differ from their defaults; each goes to all that have it.
         progress: called with every cell that has its record, those of earlier calls first.
         others: as in :func:`suite.run`.
 
     Returns:
-        One record per cell, seed by seed; where a worker died three times its status is `failed`.
+        One record per cell, seed by seed; where its worker died again and again its status is `failed`.
 
     Raises:
         UserError: bad input, before any cell is run.
     """
-    if jobs < 1:
-        raise UserError(f"--jobs must be at least 1, got {jobs}")
+    place = dispatch.parse(executor, jobs)
+    folder = results_folder(results).absolute()  # a worker elsewhere stands in another directory
+    tasks, baselines = [registry.absolute(ref) for ref in tasks], [registry.absolute(ref) for ref in baselines]
+    task_fields = shared_fields("task", tasks, task_config or {})
+    fields = shared_fields("baseline", baselines, config or {})
     options = {
         "budget": budget,
         "protocol": protocol,
@@ -86,22 +94,13 @@ def bench(
         "device": device,
         "threads": threads,
     }
-    extras = {"results": str(results_folder(results)), "tracking": tracking, "tuning": tuning}
-    task_fields = shared_fields("task", tasks, task_config or {})
-    fields = shared_fields("baseline", baselines, config or {})
-    calls = [
-        {
-            "task": task,
-            "baseline": baseline,
-            "seed": seed,
-            "task_config": task_fields[task],
-            "config": fields[baseline],
-        }
+    whats = [
+        {"task": task, "baseline": baseline, "seed": seed, "task_config": task_fields[task], "config": fields[baseline]}
         for seed in seed_list(seeds)
         for task in tasks
         for baseline in baselines
     ]
-    cells = _identified(calls, options)
+    cells = _identified([what | options for what in whats])
     found: dict[str, Record] = {}
 
     def report(name: str, record: Record, fresh: bool) -> None:
@@ -109,23 +108,22 @@ def bench(
         if progress is not None:
             progress(CellDone(record, len(found), len(cells), fresh))
 
-    if force:  # here and once: a worker that is tried again must find its ledger
-        from suite.runner import set_aside
+    how = {"results": str(folder), "tracking": tracking, "tuning": tuning}
+    with dispatch.opened(place, next(iter(cells.values())).identity.content["device"], threads) as outcomes:
+        if force:  # here and once: a worker that is tried again must find its ledger
+            from suite.runner import set_aside
 
-        for cell in cells.values():
-            set_aside(cell.identity, results)
-    missing: list[_Call] = []
-    for name, cell in cells.items():
-        earlier = cell.identity.finished(results)
-        if earlier is None:
-            missing.append((name, cell.call | options | extras))
-        else:
-            report(name, earlier, False)
-    with contextlib.closing(_outcomes(missing, jobs, threads)) as outcomes:
-        for name, outcome in outcomes:
-            if isinstance(outcome, BrokenExecutor):
-                outcome = _failed(cells[name].identity, results, outcome)
-            report(name, outcome, True)
+            for cell in cells.values():
+                set_aside(cell.identity, folder)
+        missing: list[Call] = []
+        for name, cell in cells.items():
+            earlier = cell.identity.finished(folder)
+            if earlier is None:
+                missing.append(Call(name, cell.what, how))
+            else:
+                report(name, earlier, False)
+        while missing:
+            missing = _pass(outcomes, missing, cells, folder, report)
     return [found[name] for name in cells]
 
 
@@ -151,41 +149,49 @@ def shared_fields(
     return {ref: {field: values[field] for field in values if field in names[ref]} for ref in refs}
 
 
-def _identified(calls: Sequence[dict[str, Any]], options: Mapping[str, Any]) -> dict[str, _Cell]:
+def _identified(whats: Sequence[dict[str, Any]]) -> dict[str, _Cell]:
     """The cells of the grid by name, in its order; a cell that is asked for twice stands once."""
     from suite.runner import identify  # imports torch
 
     cells: dict[str, _Cell] = {}
-    for call in calls:
-        identity = identify(**call, **options)
-        cells.setdefault(identity.cell, _Cell(identity, call))
+    for what in whats:
+        identity = identify(**what)
+        resolved = what | {"device": identity.content["device"]}  # `auto` is what it is here
+        cells.setdefault(identity.cell, _Cell(identity, resolved))
     return cells
 
 
-def _outcomes(missing: Sequence[_Call], jobs: int, threads: int) -> Generator[tuple[str, Record | BrokenExecutor]]:
-    """(cell, its record, or what broke) as cells finish."""
-    if jobs == 1:
-        for call in missing:
-            yield call[0], _run(call)
-        return
-    pool = functools.partial(executor.WorkerPool, threads=threads)
-    with contextlib.closing(executor.run_all(_run_in_worker, missing, jobs=jobs, pool=pool)) as outcomes:
-        for (name, _), outcome in outcomes:
-            yield name, outcome
+def _pass(
+    outcomes: Callable[[Sequence[Call]], Outcomes],
+    calls: Sequence[Call],
+    cells: Mapping[str, _Cell],
+    folder: Path,
+    report: Callable[[str, Record, bool], None],
+) -> list[Call]:
+    """Run and report what no other process is running; the rest, once one of it has a record or PAUSE is over."""
+    busy: list[Call] = []
+    with contextlib.closing(outcomes(calls)) as finished:
+        for call, outcome in finished:
+            if isinstance(outcome, Exception):
+                outcome = _failed(cells[call.name].identity, folder, outcome)
+            if outcome is None:
+                busy.append(call)
+            else:
+                report(call.name, outcome, True)
+    if busy and len(busy) == len(calls):
+        print(f"warning: other processes run the last {len(busy)} cells; waiting for them", file=sys.stderr)
+        deadline = time.monotonic() + PAUSE
+        places = [cells[call.name].identity.folder(folder) / "record.json" for call in busy]
+        while time.monotonic() < deadline and not any(path.exists() for path in places):
+            time.sleep(0.5)
+    return busy
 
 
-def _run_in_worker(call: _Call) -> Record:
-    with executor.interruptible():
-        return _run(call)
-
-
-def _run(call: _Call) -> Record:
-    from suite.runner import run
-
-    return run(**call[1])
-
-
-def _failed(identity: Identity, results: Path | str | None, error: BrokenExecutor) -> Record:
+def _failed(identity: Identity, folder: Path, error: Exception) -> Record | None:
+    """The failed record of a cell that takes its workers along; None where another process is running it."""
     from suite.runner import fail
 
-    return fail(identity, results, f"the process of this cell died {1 + executor.RETRIES} times ({error})")
+    try:
+        return fail(identity, folder, f"every process that ran this cell died ({error})")
+    except CellLocked:
+        return None

@@ -53,6 +53,7 @@ def controls() -> frozenset[str]:
     return frozenset(importlib.import_module("baselines").CONTROLS)
 
 
+@functools.cache
 def tags(task_id: str) -> tuple[str, ...]:
     """The tags of a task id; none for a task that is not in the table."""
     check_layout()
@@ -102,6 +103,12 @@ def load(kind: Kind, ref: str) -> Entry:
     entry = Entry(entry_id, kind, target, config_class, Path(typing.cast(str, module.__file__)))
     source_sha256(entry)
     return entry
+
+
+def absolute(ref: str) -> str:
+    """The reference for a process that stands in another directory: the file of a plug-in with its whole path."""
+    where, _, name = ref.rpartition(":")
+    return f"{Path(where).absolute()}:{name}" if where.endswith(".py") else ref
 
 
 def title(kind: Kind, ref: str) -> str:

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from suite import compute, estimators, ledger, provenance, records, registry, tracking, weights
 from suite import config as configs
 from suite import task as tasks
-from suite.errors import BudgetExhausted, UserError
+from suite.errors import BudgetExhausted, CellLocked, UserError
 from suite.ledger import Ledger
 from suite.oracle import DUPLICATES, PROTOCOLS, Oracle, Verifier
 from suite.policy import Policy, Round
@@ -91,8 +91,8 @@ def identify(
     """Resolve and check everything that a cell's name depends on, without running it.
 
     Args:
-        heldout: `exact`, `off`, a number of samples, or `auto`: exact where the successes are enumerated, else
-            10,000 samples.
+        heldout: `exact`, `off`, a number of samples, `is:N` for importance sampling, or `auto`: exact where the
+            successes are enumerated, else 10,000 samples.
         points: `all` measures after every round, `final` only before the first and after the last.
         device: `cpu`, `cuda`, or `auto`: CUDA where there is one.
 
@@ -107,8 +107,6 @@ def identify(
     one_of("--device", device, ("auto", "cpu", "cuda"))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda, but torch sees no CUDA device here; use --device cpu")
     task_entry, baseline_entry = registry.load("task", task), registry.load("baseline", baseline)
     a_task_config = configs.build(task_entry.config_class, task_config or {})
     a_config = configs.build(baseline_entry.config_class, config or {})
@@ -147,6 +145,12 @@ def _is_exact(entry: registry.Entry, config: Any) -> bool:
     return tasks.is_exact(_probe(entry, config))
 
 
+def check_device(device: str) -> None:
+    """UserError where this machine, unlike one that a cell may be sent to, has no such device."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda, but torch sees no CUDA device here; use --device cpu")
+
+
 def one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise UserError(f"{flag} {value!r} is unknown; one of {', '.join(allowed)}")
@@ -160,13 +164,20 @@ def _probe(entry: registry.Entry, config: Any) -> Task:
 
 
 def resolve_heldout(heldout: str, is_exact: Callable[[], bool], task_id: str) -> str:
-    """The held-out mode that `heldout` stands for: `exact`, `off` or a number of samples."""
+    """The held-out mode that `heldout` stands for: `exact`, `off`, a number of samples, or `is:` and one."""
     if heldout == "auto":
         return "exact" if is_exact() else str(estimators.SAMPLES)
-    if heldout == "off" or (heldout.isdecimal() and int(heldout) >= 2):
-        return str(int(heldout)) if heldout.isdecimal() else heldout
-    if heldout != "exact":
-        raise UserError(f"--heldout {heldout!r} is unknown; exact, off, auto, or a number of samples from 2 on")
+    kind = estimators.IMPORTANCE if heldout.startswith(estimators.IMPORTANCE) else ""
+    number = heldout.removeprefix(kind)
+    if number.isdecimal() and int(number) >= (4 if kind else 2):
+        return f"{kind}{int(number)}"
+    if heldout not in ("exact", "off"):
+        raise UserError(
+            f"--heldout {heldout!r} is unknown; exact, off, auto, a number of samples from 2 on, "
+            "or is:N, importance sampling with N from 4 on"
+        )
+    if heldout == "off":
+        return heldout
     if not is_exact():
         raise UserError(f"--heldout exact, but {task_id} enumerates no successes; use --heldout {estimators.SAMPLES}")
     return heldout
@@ -231,6 +242,7 @@ def run(
         device=device,
         threads=threads,
     )
+    check_device(identity.content["device"])
     if force:
         set_aside(identity, results)
     with _cell(identity, results) as (folder, earlier, attempt):
@@ -291,7 +303,7 @@ def _locked(identity: Identity, results: Path | str | None) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=0).acquire()
     except Timeout:
-        raise UserError(f"{folder} is locked: another process runs this cell; wait for it or stop it") from None
+        raise CellLocked(f"{folder} is locked: another process runs this cell; wait for it or stop it") from None
     except OSError as error:
         raise UserError(
             f"--results {records.results_folder(results)}: {error.strerror or error}; choose another folder"
@@ -435,7 +447,7 @@ class _Run:
             metrics = {k: float(v) for k, v in step.metrics.items() if math.isfinite(v)}
             self.curve.append({"round": self.rounds, "nre": nre, "metrics": metrics} | point)
             if self.heldout != "off":
-                score = best_score(point)
+                score = estimators.selection_rate(point)
                 if self.best is None or score > self.best[0]:
                     self.best = score, step.policy
         self.tracker.point(self.curve[-1])
@@ -511,14 +523,6 @@ PLACED = ("round", "nre", *estimators.Estimate._fields, "stream")
 def placed(point: dict[str, Any]) -> dict[str, Any]:
     """The parts of a point that stand in a record's summary."""
     return {field: point[field] for field in PLACED}
-
-
-def best_score(point: dict[str, Any]) -> float:
-    """What the best point is chosen by; see :func:`suite.estimators.best`."""
-    if "halves" in point:
-        hits, n = point["halves"][:2]
-        return float(hits / n)
-    return float(point["success_rate"])
 
 
 def frozen(policy: Policy) -> Policy:

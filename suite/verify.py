@@ -227,8 +227,8 @@ def remeasure(record: Record, task: Task, policy: Any, which: str) -> float:
     """The success rate of a saved policy, estimated as the record's was, with the same random numbers."""
     stream = runner.heldout_stream(record.identity, record.result[which]["stream"])
     point = estimators.measure(task, policy, task.prior(), record.identity["heldout"], stream)
-    if which == "best" and "halves" in point:
-        return float(point["halves"][2] / point["halves"][3])
+    if which == "best":
+        point |= estimators.reported(point)._asdict()
     return float(point["success_rate"])
 
 

@@ -20,7 +20,15 @@ TAGS: dict[str, tuple[str, ...]] = {
     "addition-v1": ("paper", "exact", "text"),
     "addition-nozeros-v1": ("paper", "exact", "text"),
     "addition-tune-v1": ("tuning", "exact", "text"),
+    "lock-v1": ("control", "exact", "text"),
+    "lock-tune-v1": ("tuning", "exact", "text"),
+    "decoys-v1": ("control", "exact", "text"),
+    "decoys-tune-v1": ("tuning", "exact", "text"),
+    "hypergrid-v1": ("exact", "text"),
+    "hypergrid-tune-v1": ("tuning", "exact", "text"),
+    "queens-v1": ("exact", "text"),
+    "queens-tune-v1": ("tuning", "exact", "text"),
 }
 """What `suite report --tag` picks tasks by: `paper`, a task of the BaNEL paper; `exact`, its successes are
-enumerated; `control`, nothing can be learnt there; `tuning`, for choosing configurations and not for reporting;
-`text` or `image`, what a sample is shown as."""
+enumerated; `control`, what can be learnt there is known: nothing, or the answer; `tuning`, for choosing configurations
+and not for reporting; `text` or `image`, what a sample is shown as."""

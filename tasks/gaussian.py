@@ -18,7 +18,7 @@ from torch import Tensor
 
 from suite.config import setting
 from suite.generators import Table
-from suite.policy import Policy
+from suite.policy import Generator, Policy
 
 CENTRES = torch.arange(-15, 16, dtype=torch.float64) / 5
 SUCCESSES = [5, 25]
@@ -58,6 +58,10 @@ class Gaussian:
 
     def exact(self, policy: Policy) -> float:
         return float(self.success_log_probs(policy).exp().sum())
+
+    def proposal(self, prior: Generator) -> Policy:
+        """The bins at random, two of 31 being successes."""
+        return prior.uniform()
 
     def references(self) -> dict[str, Policy]:
         log_p = torch.full((len(CENTRES),), -1e9)

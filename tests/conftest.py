@@ -11,6 +11,7 @@ import contextlib
 import glob
 import pwd
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 import uuid
@@ -96,6 +97,17 @@ def make_oracle(
             )
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def charged() -> Callable[[Path], int]:
+    """Reward evaluations that the ledger in a cell's folder holds, by SQL of its own."""
+
+    def count(cell: Path) -> int:
+        with contextlib.closing(sqlite3.connect(cell / "ledger.sqlite")) as db:
+            return int(db.execute("SELECT total(charged) FROM batches").fetchone()[0])
+
+    return count
 
 
 @pytest.fixture(scope="session")

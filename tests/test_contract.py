@@ -35,7 +35,7 @@ SAME_CLASS = ("addition-tune-v1",)
 """The same code as another task with other weights: left to the slow tests."""
 
 FLAT = ("addition-nozeros-v1",)
-"""Structured tasks whose tail holds less than ten times as many successes: the paper's, and it says why (docs/tasks)."""
+"""The paper's, whose carry chains lie less deep in the tail than ten times; docs/tasks/addition.md says why."""
 
 every_task = pytest.mark.parametrize(
     "ref",

@@ -17,14 +17,16 @@ from reports.stats.comparison import (
     over_best,
     probability_of_improvement,
 )
-from reports.stats.ranks import Pair, Rank, pairs, ranks
+from reports.stats.ranks import MOST_ROWS, Pair, Rank, pairs, ranks
 from reports.stats.sample import Sample, identical
 from reports.stats.summary import Estimate, geometric_mean, iqm, mean, median, sd
 from reports.stats.survival import censored_median
-from reports.stats.within import area_over_log_nre, expected_evaluations, nre_to, pass_at, pooled_rate
+from reports.stats.within import expected_evaluations, pass_at, pooled_rate
+from suite.curves import area_over_log_nre, nre_to
 
 __all__ = [
     "MIN_SEEDS",
+    "MOST_ROWS",
     "Comparison",
     "Estimate",
     "Pair",

@@ -17,7 +17,10 @@ from suite.grid import bench
 @click.option("--tasks", required=True, help="Ids (or references) by commas.")
 @click.option("--baselines", required=True, help="Ids (or references) by commas.")
 @click.option("--seeds", default="5", show_default=True, help="How many, from 0 on; or the seeds by commas: 0,3,7.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes, as local:J below.")
+@click.option(
+    "--executor", metavar="local:J|dask://HOST:PORT", help="Processes here, or the workers of a Dask scheduler."
+)
 @cell_options
 @click.pass_context
 def command(
@@ -27,6 +30,7 @@ def command(
     baselines: str,
     seeds: str,
     jobs: int,
+    executor: str | None,
     budget: int,
     results: Path | None,
     protocol: str,
@@ -54,6 +58,7 @@ def command(
             seeds=parse_seeds(seeds),
             budget=budget,
             jobs=jobs,
+            executor=executor,
             results=results,
             config=chosen.config,
             task_config=chosen.task_config,

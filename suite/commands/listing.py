@@ -32,7 +32,7 @@ def command(as_json: bool, measure: str | None) -> None:
     tasks = [
         {"id": ref, "title": registry.title("task", ref)} | registry.facts_of_task(ref) for ref in registry.ids("task")
     ]
-    baselines = [
+    baselines: list[dict[str, Any]] = [
         {"id": ref, "title": registry.title("baseline", ref), "control": ref in controls}
         for ref in registry.ids("baseline")
     ]

@@ -11,8 +11,8 @@ scheduler.py   the study that W&B's own Optuna scheduler asks
 
 from __future__ import annotations
 
+from suite.search.loop import tune
 from suite.search.outcome import best, trials
 from suite.search.sweep import Sweep, read
-from suite.search.loop import tune
 
 __all__ = ["Sweep", "best", "read", "trials", "tune"]

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from reports import figures, leaderboard, style
+from reports import leaderboard, style
+from reports.figures import curves
 from suite import records
 
 
 def panel(results: Any) -> Any:
     found = records.scan(results.folder)[0]
-    figure = figures.curves(found, leaderboard.rows(found))
+    figure = curves.figure(found, leaderboard.rows(found))
     assert figure is not None
     return figure.axes[0]
 
@@ -61,7 +62,7 @@ def test_controls_are_dashed_at_their_final_rate(results: Any) -> None:
     (control,) = (line for line in axes.lines if to_hex(line.get_color()).upper() == style.BASELINES["tail"])
     assert control.is_dashed()
     assert list(control.get_ydata()) == [0.02, 0.02]
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    labels = [text.get_text() for text in axes.figure.axes[1].get_legend().get_texts()]
     assert labels == ["prior", "banel", "tail (best control)"]
 
 
@@ -69,15 +70,15 @@ def test_nothing_measured_is_nothing_drawn(results: Any) -> None:
     results.add(rates=(None, None), heldout="off")
     results.add(seed=1, error="failed")
     found = records.scan(results.folder)[0]
-    assert figures.curves(found, leaderboard.rows(found)) is None
+    assert curves.figure(found, leaderboard.rows(found)) is None
 
 
 def test_names_are_no_formulas(results: Any) -> None:
     results.add("$x^", rates=(4e-4, 0.1))
     found = records.scan(results.folder)[0]
-    figure = figures.curves(found, leaderboard.rows(found))
+    figure = curves.figure(found, leaderboard.rows(found))
     assert figure is not None
-    assert figures.encode(figure, "png").startswith(b"\x89PNG")
+    assert style.encode(figure, "png").startswith(b"\x89PNG")
 
 
 def test_colours_are_fixed_and_different() -> None:

@@ -12,11 +12,21 @@ import pytest
 
 from suite.cli import main
 
-FILES = ["curves-addition-v1.png", "curves-addition-v1.svg"]
-FILES += ["leaderboard.csv", "leaderboard.json", "leaderboard.md"]
+KINDS = ("pdf", "png", "svg")
+FILES = [
+    *(f"figures/{name}-addition-v1.{kind}" for name in ("compute", "curves", "improvement") for kind in KINDS),
+    *(f"figures/profiles.{kind}" for kind in KINDS),
+    *(f"leaderboard.{kind}" for kind in ("csv", "html", "json", "md", "tex")),
+    *("overall.csv", "overall.md", "significance.csv", "significance.md"),
+]
 
 
 def report(results: Any, out: Path, *more: str) -> int:
+    """The tables alone: figures and page take seconds."""
+    return whole_report(results, out, "--tables-only", *more)
+
+
+def whole_report(results: Any, out: Path, *more: str) -> int:
     return main(["report", "--results", str(results.folder), "--out", str(out), *more])
 
 
@@ -29,9 +39,11 @@ def test_writes_the_files_and_prints_the_table(
 ) -> None:
     results.add(rates=(4e-4, 1e-3, 0.1))
     results.add("tail", rates=(4e-4, 0.01))
-    assert report(results, tmp_path / "out") == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
-    assert (tmp_path / "out" / "curves-addition-v1.png").read_bytes().startswith(b"\x89PNG")
+    assert whole_report(results, tmp_path / "out") == 0
+    files = (path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.*"))
+    assert sorted(map(str, files)) == FILES
+    for kind, start in {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}.items():
+        assert (tmp_path / "out" / "figures" / f"curves-addition-v1.{kind}").read_bytes().startswith(start)
     said = capsys.readouterr()
     assert "Best oracle-free control: tail, at 0.01." in said.out
     assert "one seed only, so no interval and no test: banel on addition-v1, tail on addition-v1" in said.err
@@ -39,8 +51,9 @@ def test_writes_the_files_and_prints_the_table(
 
 def test_the_same_records_give_the_same_bytes(results: Any, tmp_path: Path) -> None:
     results.add()
+    results.add("tail")
     for name in ("one", "two"):
-        assert report(results, tmp_path / name) == 0
+        assert whole_report(results, tmp_path / name) == 0
     for name in FILES:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -50,7 +63,7 @@ def test_results_come_from_the_environment_and_files_go_beside_them(
 ) -> None:
     results.add()
     monkeypatch.setenv("SUITE_RESULTS", str(results.folder))
-    assert main(["report"]) == 0
+    assert main(["report", "--tables-only"]) == 0
     assert shown(results.folder / "report") == ["banel"]
 
 
@@ -126,6 +139,49 @@ def test_mixtures_and_disagreeing_records_are_said_plainly(
     assert "two records of cell" in said
 
 
+def test_folders_are_read_together_and_copies_that_disagree_are_named(
+    results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = type(results)(tmp_path / "other")
+    results.add(seed=0, rates=(4e-4, 0.1), meta={"platform": {"cpu": "a"}})
+    later = {"platform": {"cpu": "b"}, "finished": "2026-01-02T00:00:00+00:00"}
+    other.add(seed=0, rates=(4e-4, 0.2), meta=later)
+    results.add(seed=1, rates=(4e-4, 0.1))
+    other.add(seed=1, rates=(4e-4, 0.1))  # an equal copy
+    other.add(seed=2, rates=(4e-4, 0.3))
+    assert report(results, tmp_path / "out", "--results", str(other.folder)) == 0
+    (row,) = json.loads((tmp_path / "out" / "leaderboard.json").read_text())["rows"]
+    assert (row["seed_list"], row["success_final_seeds"]) == ([0, 1, 2], [0.1, 0.1, 0.3])
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "disagree" in line]
+    assert "(banel on addition-v1, seed 0), made on different platforms" in said
+    assert str(results.folder) in said
+    assert str(other.folder) in said
+
+
+@pytest.mark.parametrize(
+    ("flag", "tasks"),
+    [
+        ("--tag=control,text", ["addition-v1", "sealed-v1"]),
+        ("--protocol=all-rewards", ["gaussian-v1"]),
+        ("--budget=500", ["sealed-v1"]),
+        ("--task=addition-v1,gaussian-v1", ["addition-v1", "gaussian-v1"]),
+    ],
+)
+def test_filters_pick_by_tag_protocol_budget_and_task(
+    results: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str, tasks: list[str]
+) -> None:
+    from suite import registry
+
+    given = {"addition-v1": ("text",), "sealed-v1": ("control",)}
+    monkeypatch.setattr(registry, "tags", lambda task: given.get(task, ()))
+    results.add(task="addition-v1")
+    results.add(task="gaussian-v1", protocol="all-rewards")
+    results.add(task="sealed-v1", budget=500)
+    assert report(results, tmp_path / "out", flag) == 0
+    rows = json.loads((tmp_path / "out" / "leaderboard.json").read_text())["rows"]
+    assert [row["task"] for row in rows] == tasks
+
+
 def test_filters_leave_the_comparison_as_it_was(
     results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,7 +196,9 @@ def test_filters_leave_the_comparison_as_it_was(
     assert "Best oracle-free control: tail, at 0.01." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("flag", ["--task=adition-v1", "--baseline=banle"])
+@pytest.mark.parametrize(
+    "flag", ["--task=adition-v1", "--baseline=banle", "--tag=papper", "--protocol=failure-only", "--budget=1001"]
+)
 def test_an_unknown_filter_is_bad_input(
     results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str
 ) -> None:

@@ -1,0 +1,136 @@
+"""What the policies write, by round: text as it is in the records, images drawn anew from the saved policies."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from reports import series, style
+from reports.row import Row
+from reports.text import plain, rate
+from suite.records import Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CAPTION = (
+    "Samples by round, first draws and not chosen ones, of each method's typical run: the seed whose final "
+    "success rate is the median. Images are drawn from the prior, the best and the final policy that the run has "
+    "saved."
+)
+COLUMNS = 5
+"""Rounds of text that are shown."""
+SHOWN = 6
+"""Samples of each round."""
+WIDE, TALL = 18, 2
+"""Letters in a line and lines of a sample before it is cut."""
+
+
+def figure(records: Sequence[Record], rows: Sequence[Row]) -> Figure | None:
+    """One line of the gallery for each row; None where neither text nor policies were kept.
+
+    Args:
+        records: of one task.
+        rows: of the same task.
+    """
+    runs = {record.cell: record for record in records}
+    shown = [run for row in rows if (run := series.typical([runs[c] for c in row.cells if c in runs]))]
+    texts = [run for run in shown if any(point["samples"] for point in run.result["curve"])]
+    if texts:
+        return _texts(texts)
+    pictures = [(run, found) for run in shown if (found := images(run))]
+    return _pictures(pictures) if pictures else None
+
+
+def rounds(record: Record, most: int = COLUMNS) -> list[dict[str, Any]]:
+    """At most so many points of a curve: the first, the last and evenly spread ones between."""
+    curve: list[dict[str, Any]] = record.result["curve"]
+    if len(curve) <= most:
+        return curve
+    places = dict.fromkeys(round(i * (len(curve) - 1) / (most - 1)) for i in range(most))
+    return [curve[i] for i in places]
+
+
+def cut(text: str) -> str:
+    """A sample on a few short lines, on which control characters cannot move anything."""
+    lines = textwrap.wrap(plain(text), WIDE, drop_whitespace=False) or [""]
+    return "\n".join(lines[:TALL]) + ("…" if len(lines) > TALL else "")
+
+
+def _texts(runs: Sequence[Record]) -> Figure:
+    tall = max((cut(s).count("\n") + 1 for run in runs for p in rounds(run) for s in p["samples"][:SHOWN]), default=1)
+    with style.canvas(2.4 * COLUMNS, len(runs) * (0.5 + 0.2 * tall * SHOWN)) as drawing:
+        axes = drawing.subplots(len(runs), COLUMNS, squeeze=False)
+        for line, run in zip(axes, runs, strict=True):
+            for ax in line:
+                ax.set_axis_off()
+            for ax, point in zip(line, rounds(run), strict=False):
+                _heading(ax, run, point)
+                body = "\n".join(cut(sample) for sample in point["samples"][:SHOWN])
+                place = {"transform": ax.transAxes, "va": "top", "family": "monospace", "fontsize": "small"}
+                ax.text(0, 0.97, body, parse_math=False, **place)
+    return drawing
+
+
+def _heading(ax: Axes, run: Record, point: dict[str, Any]) -> None:
+    name = f"{plain(run.baseline)}, seed {run.seed}" if not point["round"] else f"round {point['round']}"
+    where = "prior" if not point["round"] else f"{point['nre']:,} NRE"
+    colour = style.colours([run.baseline])[run.baseline]
+    text = f"{name}\n{where}, success {rate(point['success_rate'])}"
+    ax.set_title(text, loc="left", fontsize="small", color=colour, parse_math=False)
+
+
+def images(record: Record, n: int = SHOWN) -> dict[str, np.ndarray[Any, Any]]:
+    """{prior, best, final: images (n, H, W) in [0, 1]} drawn from a run's policies; empty where it has none.
+
+    Empty too where the task writes text, or is not known here: a record may come from another machine.
+    """
+    import torch
+
+    from suite import config, registry, seeding, weights
+    from suite.errors import UserError
+
+    saved = {which: record.folder / f"policy-{which}.safetensors" for which in ("best", "final")}
+    if not all(path.exists() for path in saved.values()):
+        return {}
+    try:
+        entry = registry.load("task", record.task)
+        task = entry.target(config.build(entry.config_class, record.identity["task"]["config"]))
+    except UserError:
+        return {}
+    prior = task.prior()
+    policies = {"prior": prior} | {which: weights.load(path, prior) for which, path in saved.items()}
+    drawn: dict[str, np.ndarray[Any, Any]] = {}
+    for which, policy in policies.items():
+        generator = torch.Generator().manual_seed(seeding.derive(record.seed, "gallery", which))
+        picture = task.show(policy.sample(n, generator))
+        if isinstance(picture, list):
+            return {}
+        drawn[which] = picture.numpy()
+    return drawn
+
+
+def _pictures(runs: Sequence[tuple[Record, dict[str, Any]]]) -> Figure:
+    with style.canvas(12, 1.5 * len(runs)) as drawing:
+        axes = drawing.subplots(len(runs), 3, squeeze=False)
+        for line, (run, found) in zip(axes, runs, strict=True):
+            for ax, (which, pictures) in zip(line, found.items(), strict=True):
+                ax.imshow(list(_strip(pictures)), cmap="gray", vmin=0, vmax=1)
+                ax.set_axis_off()
+                point = run.result[{"prior": "base"}.get(which, which)] or {}
+                text = f"{plain(run.baseline)}, seed {run.seed}: {which}, success {rate(point.get('success_rate'))}"
+                colour = style.colours([run.baseline])[run.baseline]
+                ax.set_title(text, loc="left", fontsize="small", color=colour, parse_math=False)
+    return drawing
+
+
+def _strip(pictures: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Images (n, H, W) side by side with a gap, (H, n (W + 1) - 1)."""
+    import numpy as np
+
+    padded = np.pad(pictures, ((0, 0), (0, 0), (0, 1)), constant_values=1.0)
+    strip: np.ndarray[Any, Any] = np.concatenate(list(padded), axis=1)[:, :-1]
+    return strip

@@ -1,0 +1,95 @@
+"""Compute scaling: improvement by epochs of the failure model, the knob that costs compute and no evaluation."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from reports import select, stats, style
+from reports.text import plain
+from suite.records import Record, canonical
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CAPTION = (
+    "Improvement of the final success rate over base by epochs of the failure model, which cost compute and no "
+    "evaluation. Dot: one seed; line: geometric mean over seeds; dotted: controls that ask for no reward. The "
+    "paper's values, where shown, are means of five seeds read off its figure, for another target and base."
+)
+FIELD = "epochs"
+LEAST = 3
+"""Values of the knob that make a curve."""
+
+Scaling = dict[int, list[float]]
+
+
+def figure(records: Sequence[Record], paper: Mapping[int, float] | None = None) -> Figure | None:
+    """One panel for each method and setting that ran with at least three numbers of epochs, alike in all else.
+
+    Args:
+        records: of one task.
+        paper: improvement by epochs to draw beside them.
+    """
+    groups = {key: group for key, group in by_epochs(records).items() if len(group) >= LEAST}
+    if not groups:
+        return None
+    colours = style.colours(name for name, _, _ in groups)
+    with style.canvas(8, 4.4 * len(groups)) as drawing:
+        axes = drawing.subplots(len(groups), squeeze=False)[:, 0]
+        for ax, ((name, _, where), group) in zip(axes, groups.items(), strict=True):
+            _panel(ax, name, group, colours[name])
+            for control, gain in controls([record for record in records if arena(record) == where]).items():
+                ax.axhline(gain, linestyle=":", color=style.colours([control])[control], label=f"control: {control}")
+            if paper:
+                ax.plot(
+                    list(paper), list(paper.values()), "D--", color="0.55", markersize=4, label="the paper (mean of 5)"
+                )
+            ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
+            style.literal(ax)
+    return drawing
+
+
+def by_epochs(records: Sequence[Record]) -> dict[tuple[str, str, Hashable], Scaling]:
+    """{(baseline, its other fields, arena): {epochs: improvement of every seed}}, epochs ascending."""
+    groups: dict[tuple[str, str, Hashable], Scaling] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        config = record.identity["baseline"]["config"]
+        gain = record.result["improvement_final"]
+        if FIELD in config and gain is not None and not record.identity["baseline"]["control"]:
+            rest = {name: value for name, value in config.items() if name != FIELD}
+            groups[record.baseline, canonical(rest), arena(record)][config[FIELD]].append(gain)
+    return {key: dict(sorted(group.items())) for key, group in groups.items()}
+
+
+def arena(record: Record) -> Hashable:
+    """What runs must share to stand in one panel."""
+    places = (record.identity[name] for name in ("protocol", "duplicates", "budget", "heldout"))
+    return (*select.task_key(record), *places)
+
+
+def controls(records: Sequence[Record]) -> dict[str, float]:
+    """{control: geometric mean of its final improvement over seeds}."""
+    gains: dict[str, list[float]] = defaultdict(list)
+    for record in records:
+        if record.identity["baseline"]["control"] and record.result["improvement_final"]:
+            gains[record.baseline].append(record.result["improvement_final"])
+    return {name: mean for name, values in sorted(gains.items()) if (mean := geometric_mean(values)) is not None}
+
+
+def geometric_mean(gains: Sequence[float]) -> float | None:
+    """Of improvements over base; None where one of them is zero."""
+    return stats.geometric_mean(stats.Sample.computed(gains)).value
+
+
+def _panel(ax: Axes, name: str, group: Scaling, colour: str) -> None:
+    for epochs, gains in group.items():
+        ax.scatter([epochs] * len(gains), gains, color=colour, s=20, alpha=0.7, linewidth=0)
+    known = {epochs: mean for epochs, gains in group.items() if (mean := geometric_mean(gains)) is not None}
+    ax.plot(list(known), list(known.values()), color=colour, linewidth=2.4, label=f"{plain(name)}, geometric mean")
+    ax.axhline(1, color="0.15", linewidth=1)
+    ax.set(xscale="log", yscale="log", xlabel="epochs of the failure model, E", ylabel="final success rate over base")
+    ax.set_xticks(list(group), [str(epochs) for epochs in group])
+    ax.minorticks_off()

@@ -1,0 +1,179 @@
+"""What a sweep taught: which knobs mattered, and where good configurations lie."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from reports import stats, style
+from reports.text import plain
+from suite.records import Record
+
+if TYPE_CHECKING:
+    import optuna
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CAPTION = (
+    "A sweep. Left: importance of each knob for being among the best tenth (PED-ANOVA, Watanabe et al. 2023). "
+    "Right: every configuration as a line through its values, scaled to the range that was tried (logarithmic "
+    "where the search was), the best dark. Score: geometric mean over seeds of the final success rate."
+)
+LEAST = 5
+"""Trials below which nothing is said of importance."""
+
+
+class Trial(NamedTuple):
+    """One configuration of a study: the values of the knobs that varied, and its score."""
+
+    baseline: str
+    values: dict[str, Any]
+    score: float
+
+
+def studies(records: Sequence[Record]) -> dict[str, list[Trial]]:
+    """{study: trials} from records whose meta says `"sweep": {"study", "trial"}`.
+
+    Trials without a success are left out. A knob is a field of the method's config that takes more than one value
+    in the study.
+    """
+    found: dict[str, dict[Any, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        sweep = record.meta.get("sweep")
+        if isinstance(sweep, Mapping) and record.status == "finished" and record.final:
+            found[str(sweep["study"])][sweep["trial"]].append(record)
+    return {study: _trials(list(groups.values())) for study, groups in found.items()}
+
+
+def _trials(groups: Sequence[Sequence[Record]]) -> list[Trial]:
+    configs = [group[0].identity["baseline"]["config"] for group in groups]
+    names = [name for name in configs[0] if len({str(config.get(name)) for config in configs}) > 1]
+    trials = []
+    for group, config in zip(groups, configs, strict=True):
+        rates = [record.final["success_rate"] for record in group if record.final]
+        score = stats.geometric_mean(stats.Sample.computed(rates)).value
+        if score is not None:
+            trials.append(Trial(group[0].baseline, {name: config.get(name) for name in names}, score))
+    return trials
+
+
+def figure(trials: Sequence[Trial]) -> Figure | None:
+    """Importance beside parallel coordinates; None below five trials or without a knob that varied."""
+    if len(trials) < LEAST or not trials[0].values:
+        return None
+    ranges = {name: Range.of(trials[0].baseline, name, [t.values[name] for t in trials]) for name in trials[0].values}
+    weights = importance(trials, ranges)
+    colour = style.colours([trials[0].baseline])[trials[0].baseline]
+    with style.canvas(12, 1.8 + 0.35 * max(6, len(weights))) as drawing:
+        left, right = drawing.subplots(1, 2, width_ratios=[1, 2])
+        names = list(weights)[::-1]
+        left.barh([plain(name) for name in names], [weights[name] for name in names], color=colour, alpha=0.7)
+        left.set(xlabel="importance", xlim=(0, 1))
+        left.set_title(f"{plain(trials[0].baseline)}, {len(trials)} trials", loc="left", parse_math=False)
+        _parallel(right, trials, ranges, colour)
+        style.literal(left, categories=True)
+    return drawing
+
+
+class Range(NamedTuple):
+    """The values a knob could take: numbers low..high, or choices."""
+
+    low: float
+    high: float
+    log: bool
+    whole: bool
+    choices: tuple[Any, ...] | None
+
+    @classmethod
+    def of(cls, baseline: str, name: str, values: Sequence[Any]) -> Range:
+        """The search range of the method's config, widened to the values that were tried."""
+        if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+            return cls(0, 0, False, False, tuple(sorted(set(values), key=str)))
+        low, high, log = _declared(baseline, name)
+        tried = [*values, *(end for end in (low, high) if end is not None)]
+        return cls(min(tried), max(tried), log and min(tried) > 0, all(isinstance(v, int) for v in values), None)
+
+    def place(self, value: Any) -> float:
+        """Where in 0..1 a value lies."""
+        if self.choices is not None:
+            return self.choices.index(value) / max(1, len(self.choices) - 1)
+        scale = math.log if self.log else float
+        low, high = scale(self.low), scale(self.high)
+        return (scale(value) - low) / (high - low)
+
+    def distribution(self) -> optuna.distributions.BaseDistribution:
+        from optuna import distributions
+
+        if self.choices is not None:
+            return distributions.CategoricalDistribution(self.choices)
+        if self.whole:
+            return distributions.IntDistribution(int(self.low), int(self.high), log=self.log)
+        return distributions.FloatDistribution(self.low, self.high, log=self.log)
+
+
+def _declared(baseline: str, name: str) -> tuple[float | None, float | None, bool]:
+    """(low, high, log) of a tunable field; unknown where the method is not known here."""
+    from suite import config, registry
+    from suite.errors import UserError
+
+    try:
+        fields = {spec.name: spec for spec in config.specs(registry.load("baseline", baseline).config_class)}
+    except UserError:
+        return None, None, False
+    spec = fields.get(name)
+    return (spec.low, spec.high, spec.log) if spec is not None else (None, None, False)
+
+
+def importance(trials: Sequence[Trial], ranges: Mapping[str, Range]) -> dict[str, float]:
+    """Share of each knob, the largest first, over trials rebuilt as an Optuna study in memory; they sum to 1."""
+    import optuna
+
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.create_study(direction="maximize")
+    finally:
+        optuna.logging.set_verbosity(level)
+    distributions = {name: a_range.distribution() for name, a_range in ranges.items()}
+    for trial in trials:
+        study.add_trial(
+            optuna.trial.create_trial(params=trial.values, distributions=distributions, value=math.log(trial.score))
+        )
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+
+
+def _parallel(ax: Axes, trials: Sequence[Trial], ranges: Mapping[str, Range], colour: str) -> None:
+    """One line per trial; the last axis is the logarithm of the score."""
+    import pandas as pd
+    import seaborn as sns  # type: ignore[import-untyped]
+    from pandas.plotting import parallel_coordinates
+
+    scores = [math.log(trial.score) for trial in trials]
+    span = (max(scores) - min(scores)) or 1.0
+    shades = sns.light_palette(colour, 101).as_hex()
+    ordered = sorted(trials, key=lambda trial: trial.score)
+    lines = [{plain(n): r.place(trial.values[n]) for n, r in ranges.items()} for trial in ordered]
+    table = pd.DataFrame(lines)
+    table["score"] = [(math.log(trial.score) - min(scores)) / span for trial in ordered]
+    table["trial"] = range(len(ordered))
+    picked = [shades[int(100 * place)] for place in table["score"]]
+    parallel_coordinates(table, "trial", ax=ax, color=picked, linewidth=1.6)
+    ax.get_legend().remove()  # type: ignore[union-attr]
+    ax.grid(False)
+    ax.set_yticks([])
+    ends = [(_end(r, 0), _end(r, 1)) for r in ranges.values()]
+    ends.append((f"{min(t.score for t in trials):.2g}", f"{max(t.score for t in trials):.2g}"))
+    for x, (low, high) in enumerate(ends):
+        ax.text(x, -0.03, low, ha="center", va="top", fontsize="small", parse_math=False)
+        ax.text(x, 1.02, high, ha="center", va="bottom", fontsize="small", parse_math=False)
+    ax.set_ylim(-0.1, 1.1)
+    ax.tick_params(axis="x", rotation=20, length=0, pad=8)
+
+
+def _end(a_range: Range, which: int) -> str:
+    if a_range.choices is not None:
+        return str(a_range.choices[-which])
+    return f"{(a_range.low, a_range.high)[which]:.3g}"

@@ -1,0 +1,138 @@
+"""Single runs, packed so that ten thousand of them fit on a page.
+
+Curves are numbers of three digits, grids of evaluations and configs stand once, and groups of runs are JSON in gzip in
+base64 that the page unpacks when one of them is opened. Where that is still too much, the typical run of every row (the
+seed with the median final rate) goes first, and the page says how many it holds.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from reports import series
+from reports.figures import gallery
+from reports.row import Row
+from suite.records import Record
+
+GROUP = 100
+"""Runs that are unpacked together."""
+MOST_BYTES = 2_200_000
+"""Of all packed runs, in base64."""
+MOST_LETTERS = 400_000
+"""Of all samples; the typical runs' come first."""
+ROUNDS, SAMPLES, LETTERS = 6, 6, 400
+"""Samples are shown for so many rounds, so many each, cut after so many letters."""
+
+
+class Packed(NamedTuple):
+    """What the page holds of single runs."""
+
+    groups: list[str]
+    """Base64 of gzip of a JSON object {place in the table: run}."""
+    where: list[int]
+    """The group of each run in the order of the table, -1 where it is left out."""
+    sampled: int
+    """Runs with samples."""
+    total: int
+
+    @property
+    def kept(self) -> int:
+        return sum(group >= 0 for group in self.where)
+
+
+def pack(records: Sequence[Record], rows: Sequence[Row]) -> Packed:
+    """All runs, or as many as fit; the typical run of every row first.
+
+    Args:
+        records: in the order of the page's table of runs.
+        rows: those behind which the records stand.
+    """
+    order = _order(records, rows)
+    sampled = _sampled(records, order)
+    groups: list[str] = []
+    where = [-1] * len(records)
+    used = 0
+    for start in range(0, len(order), GROUP):
+        places = order[start : start + GROUP]
+        content = {place: _run(records[place], samples=place in sampled) for place in places}
+        text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+        packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+        if used + len(packed) > MOST_BYTES:
+            break
+        used += len(packed)
+        for place in places:
+            where[place] = len(groups)
+        groups.append(packed)
+    return Packed(groups, where, sum(where[place] >= 0 for place in sampled), len(records))
+
+
+def _order(records: Sequence[Record], rows: Sequence[Row]) -> list[int]:
+    places = {record.cell: i for i, record in enumerate(records)}
+    of_rows = [[records[places[cell]] for cell in row.cells if cell in places] for row in rows]
+    first = [places[run.cell] for own in of_rows if (run := series.typical(own)) is not None]
+    return list(dict.fromkeys([*first, *range(len(records))]))
+
+
+def _sampled(records: Sequence[Record], order: Iterable[int]) -> set[int]:
+    chosen, letters = set(), 0
+    for place in order:
+        size = sum(len(text) for _, _, texts in _samples(records[place]) for text in texts)
+        if size and letters + size <= MOST_LETTERS:
+            chosen.add(place)
+            letters += size
+    return chosen
+
+
+def _samples(record: Record) -> list[tuple[int, int, list[str]]]:
+    """(round, NRE, samples) of some rounds."""
+    shown = gallery.rounds(record, ROUNDS) if record.result["curve"] else []
+    return [(p["round"], p["nre"], [str(s)[:LETTERS] for s in p["samples"][:SAMPLES]]) for p in shown if p["samples"]]
+
+
+def _run(record: Record, *, samples: bool) -> dict[str, Any]:
+    """What the drill-down of one run shows; keys are short because there may be ten thousand."""
+    curve, identity, result, meta = record.result["curve"] or [], record.identity, record.result, record.meta
+    exact = all(point["low"] == point["high"] for point in curve)
+    numbers = {"r": "success_rate"} if exact else {"r": "success_rate", "l": "low", "h": "high"}
+    seconds = meta.get("seconds") or {}
+    facts = {
+        "cell": record.cell,
+        "status": record.status,
+        "error": _error(result.get("error")),
+        "protocol": identity["protocol"],
+        "duplicates": identity["duplicates"],
+        "budget": identity["budget"],
+        "held-out": identity["heldout"],
+        "evaluations charged": result["nre"],
+        "successes among them": result["successes"],
+        "first success at evaluation": result["first_success"],
+        "successes withheld from the method": result["withheld"],
+        "model FLOPs": _short(series.flops(record)) if result["compute"] else None,
+        "seconds": {phase: _short(value) for phase, value in seconds.items()},
+        "commit": (meta.get("commit") or "unknown")[:12] + (" + uncommitted changes" if meta.get("dirty") else ""),
+        "engine": meta.get("engine"),
+        "started": meta.get("started"),
+        "tuning": meta.get("tuning"),
+    }
+    run: dict[str, Any] = {
+        "t": f"{record.task} · {record.baseline} · seed {record.seed}",
+        "n": [point["nre"] for point in curve],
+        "f": {name: value for name, value in facts.items() if value is not None},
+        "c": identity["baseline"]["config"],
+        "k": identity["task"]["config"],
+    }
+    run |= {key: [_short(point[name]) for point in curve] for key, name in numbers.items()}
+    return run | ({"s": _samples(record)} if samples else {})
+
+
+def _error(error: dict[str, Any] | None) -> str | None:
+    return None if not error else f"{error.get('type')}: {error.get('message')}"[:500]
+
+
+def _short(value: float | None) -> float | None:
+    """Three significant digits."""
+    return None if value is None else float(f"{value:.3g}")
