@@ -2,6 +2,7 @@
 
 TASKS: dict[str, str] = {
     "gaussian-v1": "tasks.gaussian:Gaussian",
+    "gaussian-tune-v1": "tasks.gaussian:GaussianTune",
     "addition-v1": "tasks.addition:Addition",
     "addition-nozeros-v1": "tasks.addition:AdditionNoZeros",
     "addition-tune-v1": "tasks.addition:AdditionTune",
@@ -17,6 +18,7 @@ TASKS: dict[str, str] = {
 
 TAGS: dict[str, tuple[str, ...]] = {
     "gaussian-v1": ("paper", "exact"),
+    "gaussian-tune-v1": ("tuning", "exact"),
     "addition-v1": ("paper", "exact", "text"),
     "addition-nozeros-v1": ("paper", "exact", "text"),
     "addition-tune-v1": ("tuning", "exact", "text"),

@@ -256,6 +256,8 @@ def test_the_exact_rate_of_gaussian_v1_by_hand() -> None:
     assert float(total) == pytest.approx(1.0, abs=1e-12)
     assert [i for i in range(31) if task.verify(torch.tensor([[i]]))] == [5, 25]
     assert task.show(torch.tensor([[5], [15], [25]])) == ["-2.0", "+0.0", "+2.0"]
+    tune = task_of("gaussian-tune-v1")
+    assert tune.show((tune.verify(torch.arange(31)[:, None])).nonzero()) == ["-2.2", "+2.2"]
 
 
 # -- baselines -------------------------------------------------------------------------------------------------------
