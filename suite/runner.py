@@ -24,7 +24,7 @@ from suite import task as tasks
 from suite.errors import BudgetExhausted, CellLocked, UserError
 from suite.ledger import Ledger
 from suite.oracle import DUPLICATES, PROTOCOLS, Oracle, Verifier
-from suite.policy import Policy, Round
+from suite.policy import Generator, Policy, Round
 from suite.records import Record
 from suite.seeding import Streams, derive
 from suite.task import Task
@@ -431,7 +431,7 @@ class _Run:
             self.point(last, nre, reference)
         return last.policy
 
-    def point(self, step: Round, nre: int, reference: Policy) -> None:
+    def point(self, step: Round, nre: int, reference: Generator) -> None:
         """Measure the policy of the last round, yielded after `nre` evaluations, and put the point on the curve."""
         with self.verifier.heldout():
             mark = weights.fingerprint(step.policy)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from torch import Tensor
@@ -26,6 +27,9 @@ from torch import Tensor
 from suite.generators import Shape, Table, Transformer
 from suite.ledger import Ledger
 from suite.oracle import Oracle, Verifier
+
+hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("suite")
 
 PLUGINS = Path(__file__).parent / "plugins"
 

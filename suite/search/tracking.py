@@ -7,7 +7,7 @@ leaves curves and no objective, so that no search takes it for a result.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ class TrialTracker(tracking.Tracker):
         import wandb
 
         run.summary.update(summary(records))
-        rows = [
+        rows: list[Iterable[Any]] = [
             [r.seed, p["round"], p["nre"], text] for r in records for p in r.result["curve"] for text in p["samples"]
         ]
         with tracking.staging_in(Path(run.dir).parent):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -61,7 +61,6 @@ def fresh(budget: int, protocol: str) -> tuple[Oracle, Verifier, Ledger]:
 # -- the budget -------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(
     budget=st.integers(1, 60),
     sizes=st.lists(st.integers(-2, 40), max_size=12),
