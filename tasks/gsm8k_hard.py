@@ -48,6 +48,7 @@ class Gsm8kHard:
     """GSM8K-Hard: one question that a causal language model almost never solves; its last number is checked."""
 
     config: Config
+    extra: ClassVar[str] = "hf"
     shift: ClassVar[int] = 0
     """Added to the question's row: the variant for tuning has other questions."""
 

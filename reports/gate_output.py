@@ -1,0 +1,217 @@
+"""A verdict as people and machines read it: terminal, Markdown for a job summary, JUnit XML, JSON, a figure."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as xml
+
+from tabulate import tabulate
+
+from reports.gate import Verdict
+from reports.gate_evidence import LEVEL, Comparison, detectable
+from reports.text import number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.table import Table
+
+WIDTH = 41
+"""Characters of the text figure's axis."""
+REACH = 4.0
+"""Standard deviations of the reference to either side that it shows."""
+
+
+def summary(verdict: Verdict) -> str:
+    """One line: what was compared, and what came of it."""
+    counts = (
+        f"{len(verdict.comparisons)} quantities tested at a family-wise {LEVEL:.0%}, "
+        f"{len(verdict.findings)} invariants, {_changed(verdict)}"
+    )
+    if not verdict.red:
+        return f"gate ({verdict.mode}): green; {counts}"
+    return f"gate ({verdict.mode}): RED, {len(verdict.worse)} worse, {len(verdict.broken)} broken; {counts}"
+
+
+def _changed(verdict: Verdict) -> str:
+    looked = [e for e in verdict.equalities if e.sameness != "not compared"]
+    if not looked:
+        return "equality not compared"
+    return f"{sum(e.sameness == 'changed' for e in looked)} of {len(looked)} cells changed"
+
+
+def row(comparison: Comparison) -> list[str]:
+    """Cell, quantity, medians, shift in SDs of the reference, adjusted p, verdict."""
+    return [
+        comparison.cell,
+        f"{comparison.quantity} {'↑' if comparison.better == 'higher' else '↓'}",
+        number(statistics.median(comparison.reference)),
+        _finite(statistics.median(comparison.fresh)),
+        "–" if comparison.effect is None else f"{comparison.effect:+.1f}",
+        number(comparison.p_holm, 2),
+        "WORSE" if comparison.red else "ok",
+    ]
+
+
+HEADER = ["cell", "quantity", "was", "is", "SDs", "p", ""]
+
+
+def _finite(value: float) -> str:
+    return number(value) if math.isfinite(value) else "none"
+
+
+def ordered(verdict: Verdict) -> list[Comparison]:
+    """The comparisons, the strongest evidence first."""
+    return sorted(verdict.comparisons, key=lambda c: (not c.red, c.p_holm, c.p))
+
+
+def to_console(verdict: Verdict) -> Table:
+    """All comparisons as a table of at most 80 columns."""
+    from rich.table import Table
+
+    table = Table(*HEADER, box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for comparison in ordered(verdict):
+        table.add_row(*row(comparison), style="bold red" if comparison.red else None)
+    return table
+
+
+def to_lines(verdict: Verdict) -> list[str]:
+    """Broken invariants, changed cells and notices, one line each."""
+    lines = [f"BROKEN {f.cell}, {f.invariant}: {f.detail}" for f in verdict.broken]
+    for equality in verdict.equalities:
+        if equality.sameness == "changed":
+            count = f"{equality.changed} of {equality.seeds} seeds"
+            lines.append(f"changed: {equality.cell}, {count} differ from the reference; so its quantities were tested")
+    return lines + [f"note: {line}" for line in verdict.notices]
+
+
+def power_line(verdict: Verdict) -> str:
+    """The smallest worsening that this gate would have found nine times in ten."""
+    if not verdict.comparisons:
+        return "nothing was tested"
+    c = verdict.comparisons[0]
+    least = detectable(len(c.fresh), len(c.reference), len(verdict.comparisons))
+    return (
+        f"{len(c.fresh)} fresh seeds against {len(c.reference)}: a quantity that is worse by {least:.1f} standard "
+        "deviations between seeds turns the gate red in 9 of 10 cases"
+    )
+
+
+# -- files ---------------------------------------------------------------------------------------------------------
+
+
+def to_markdown(verdict: Verdict, most: int = 12) -> str:
+    """A job summary: one line, a table of the strongest evidence, a figure in text, what else there is to say."""
+    shown = ordered(verdict)[:most]
+    table = tabulate([row(c) for c in shown], headers=HEADER, tablefmt="github", disable_numparse=True)
+    more = (
+        f"\n… and {len(verdict.comparisons) - most} more, none of them red\n" if len(verdict.comparisons) > most else ""
+    )
+    lines = "\n".join(f"- {line}" for line in to_lines(verdict))
+    parts = [
+        f"### {'❌' if verdict.red else '✅'} {summary(verdict)}",
+        table + more,
+        f"```text\n{text_figure(shown)}\n```",
+        lines,
+        f"↑ higher is better, ↓ lower is better; SDs: shift of the median in standard deviations between the "
+        f"reference's seeds, + is better; p: adjusted for all tests (Holm). {power_line(verdict)}.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def text_figure(comparisons: list[Comparison]) -> str:
+    """Fresh seeds (●) on an axis of the reference's standard deviations, better to the right; │ is its median."""
+    labels = [f"{c.cell} {c.quantity}" for c in comparisons]
+    wide = max(map(len, labels), default=0)
+    axis = f"{'':{wide}} {f'−{REACH:.0f} SD, worse':<{WIDTH // 2}}0{f'better, +{REACH:.0f} SD':>{WIDTH // 2}}"
+    return "\n".join([axis, *(f"{label:{wide}} {_strip(c)}" for label, c in zip(labels, comparisons, strict=True))])
+
+
+def _strip(comparison: Comparison) -> str:
+    places = [round((min(max(z, -REACH), REACH) / REACH + 1) / 2 * (WIDTH - 1)) for z in standardised(comparison)]
+    return "".join("●" if i in places else "│" if i == WIDTH // 2 else "·" for i in range(WIDTH))
+
+
+def standardised(comparison: Comparison) -> list[float]:
+    """The fresh values (seeds,) in standard deviations from the reference's median, better is positive."""
+    middle, spread = statistics.median(comparison.reference), statistics.stdev(comparison.reference)
+    sign = 1 if comparison.better == "higher" else -1
+    return [
+        sign * (v - middle) / spread if spread else 0.0 if v == middle else math.copysign(REACH, sign * (v - middle))
+        for v in comparison.fresh
+    ]
+
+
+def to_figure(verdict: Verdict) -> Figure:
+    """Seeds of every quantity in the reference's standard deviations: reference grey, fresh coloured."""
+    from matplotlib.figure import Figure
+
+    rows = ordered(verdict)
+    figure = Figure(figsize=(8, 1 + 0.3 * len(rows)), layout="constrained")
+    ax = figure.subplots()
+    for place, comparison in enumerate(rows):
+        own = Comparison(**{**vars(comparison), "fresh": comparison.reference})
+        ax.scatter(standardised(own), [place] * len(own.fresh), s=14, color="0.75")
+        colour = "#D55E00" if comparison.red else "#0072B2"
+        values = [min(max(z, -REACH), REACH) for z in standardised(comparison)]
+        ax.scatter(values, [place] * len(values), s=22, color=colour, zorder=3)
+    ax.set_yticks(range(len(rows)), [f"{c.cell} {c.quantity}" for c in rows])
+    ax.set(xlim=(-REACH - 0.3, REACH + 0.3), xlabel="standard deviations from the reference's median, better → ")
+    ax.invert_yaxis()
+    ax.axvline(0, color="0.5", linewidth=0.8)
+    ax.set_title(summary(verdict).partition(";")[0], loc="left", fontsize="medium")
+    return figure
+
+
+def to_json(verdict: Verdict) -> str:
+    """All evidence, machine-readable; None where a fresh seed has no such number."""
+    content: dict[str, Any] = {
+        "schema": 1,
+        "mode": verdict.mode,
+        "red": verdict.red,
+        "level": LEVEL,
+        "equality": [e._asdict() for e in verdict.equalities],
+        "comparisons": [_comparison(c) for c in ordered(verdict)],
+        "invariants": [f._asdict() for f in verdict.findings],
+        "notices": verdict.notices,
+    }
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    effect = comparison.effect
+    return {
+        "cell": comparison.cell,
+        "quantity": comparison.quantity,
+        "better": comparison.better,
+        "reference": comparison.reference,
+        "fresh": [value if math.isfinite(value) else None for value in comparison.fresh],
+        "effect_sd": effect if effect is not None and math.isfinite(effect) else None,
+        "p": comparison.p,
+        "p_holm": comparison.p_holm,
+        "red": comparison.red,
+    }
+
+
+def to_junit(verdict: Verdict) -> str:
+    """One test case for each comparison and invariant, in the dialect that CI servers read."""
+    failures = len(verdict.worse) + len(verdict.broken)
+    count = len(verdict.comparisons) + len(verdict.findings)
+    suite = xml.Element("testsuite", name=f"gate-{verdict.mode}", tests=str(count), failures=str(failures), errors="0")
+    for comparison in verdict.comparisons:
+        case = xml.SubElement(suite, "testcase", classname=comparison.cell, name=comparison.quantity)
+        if comparison.red:
+            xml.SubElement(case, "failure", message=" ".join(row(comparison))).text = json.dumps(
+                _comparison(comparison)
+            )
+    for finding in verdict.findings:
+        case = xml.SubElement(suite, "testcase", classname=finding.cell, name=finding.invariant)
+        if not finding.ok:
+            xml.SubElement(case, "failure", message=finding.detail)
+    for equality in verdict.equalities:
+        case = xml.SubElement(suite, "system-out")
+        case.text = f"{equality.cell}: {equality.sameness}"
+    xml.indent(suite)
+    return xml.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
