@@ -34,7 +34,7 @@ RECIPE = Recipe(
     "addition6-v1",
     target_seed=2,
     attacker_seed=12,
-    target_steps=4_200,
+    target_steps=12_000,
     target_batch=128,
     lr=3e-3,
     attacker_steps=6_000,

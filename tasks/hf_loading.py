@@ -35,6 +35,7 @@ def first_line(error: BaseException) -> str:
 def load_rows(name: str) -> Sequence[Mapping[str, Any]]:
     """The rows of a dataset, each with `input` and `target`; of a local JSONL file, or of the hub's split `train`."""
     datasets = extra("datasets")
+    datasets.disable_progress_bars()  # of local work; the hub's own show what is downloaded
     path = Path(name)
     if path.suffix in (".jsonl", ".json") and not path.exists():
         raise UserError(f"--task.dataset {name}: no such file")
@@ -58,6 +59,7 @@ def load_rows(name: str) -> Sequence[Mapping[str, Any]]:
 def load_model(name: str) -> tuple[Any, Any, str]:
     """(causal language model, tokenizer, what identifies the weights): the hub's commit, or a hash of local files."""
     transformers = extra("transformers")
+    transformers.utils.logging.disable_progress_bar()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)
         model = transformers.AutoModelForCausalLM.from_pretrained(name, dtype="float32")

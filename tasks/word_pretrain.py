@@ -27,6 +27,7 @@ PROMPT, LENGTH = 32, 48
 SHAPE = Shape(vocab_size=len(SYMBOLS), length=LENGTH, end=END, width=64, layers=3, prompt=PROMPT)
 LOW, HIGH = 4e-4, 2e-3
 QUESTIONS = 6
+MOST_LOOKED_AT = 1000
 SAMPLES, SCREEN, SCREEN_HITS = 200_000, 2_000, 20
 BLOCK = 20_000
 
@@ -100,11 +101,13 @@ def measure(net: Transformer, answer: int, samples: int, seed: int) -> dict[str,
 
 
 def choose(weights: dict[str, Tensor], pool: str, say: Say) -> list[dict[str, Any]]:
-    """The first questions of a pool whose base rate lies in the range; what was looked at is told."""
+    """The first questions of a pool whose base rate lies in the range; what was looked at is told.
+
+    Raises:
+        RuntimeError: fewer than six among the first 1,000.
+    """
     chosen: list[dict[str, Any]] = []
-    index = -1
-    while len(chosen) < QUESTIONS:
-        index += 1
+    for index in range(MOST_LOOKED_AT):
         each = hard_problem(pool, index)
         net = solver(weights, each.question)
         screen = measure(net, each.answer, SCREEN, seed=index)
@@ -115,7 +118,12 @@ def choose(weights: dict[str, Tensor], pool: str, say: Say) -> list[dict[str, An
         say(f"{pool} {index}: {each.question} {each.answer}; {found['rate']:.1e}; {greedy}")
         if LOW <= found["rate"] <= HIGH:
             chosen.append({"index": index, **dataclasses.asdict(each), **found})
-    return chosen
+        if len(chosen) == QUESTIONS:
+            return chosen
+    raise RuntimeError(
+        f"{len(chosen)} of {MOST_LOOKED_AT} questions of pool {pool} have a base rate of {LOW:g} to {HIGH:g}; "
+        "train the network shorter or longer"
+    )
 
 
 def pretrain(task_id: str, folder: Path, say: Say, recipe: Recipe | None = None) -> None:

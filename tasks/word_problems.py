@@ -52,7 +52,7 @@ class WordProblems:
 
     def verify(self, x: Tensor) -> Tensor:
         """True (B,) where the last number of a solution is the answer."""
-        return last_numbers(x) == self.problem["answer"]
+        return last_numbers(x) == int(self.problem["answer"])
 
     def valid(self, x: Tensor) -> Tensor:
         """True (B,) where a solution ends and holds a number."""

@@ -45,7 +45,7 @@ class CausalLM(Neural):
     @property
     def flops_per_token(self) -> int:
         """2 x the parameters; the input embedding is counted because the output shares it, or is as large."""
-        return 2 * sum(p.numel() for p in self.model.parameters())
+        return 2 * sum(p.numel() for p in self.parameters())
 
     def trained_tokens(self, x: Tensor) -> int:
         return x.numel() + len(x) * len(self.prompt)

@@ -224,6 +224,7 @@ def test_weights_are_not_written_unless_asked_for(tmp_path: Path, model: Path, d
 
 def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, **fields: Any) -> str:
     """The one line of a command that ends with 2 and leaves nothing behind."""
+    capsys.readouterr()
     options = [f"--task.{name}={value}" for name, value in fields.items()]
     arguments = ["run", "--task", "gsm8k-hard-v1", "--baseline", "pretrained", "--results", str(tmp_path / "results")]
     assert cli.main([*arguments, "--tracking", "off", "--quiet", *options]) == 2
