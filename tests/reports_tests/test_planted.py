@@ -33,7 +33,7 @@ cells:
     baseline: banel
     budget: 100
     task_config: {sigma: 1.0}
-    config: {batch: 100, pool: 500, epochs: 3, filter_factor: 2.0, failure_lr: 0.001, distil_lr: 0.001, distil_epochs: 1}
+    config: {batch: 100, pool: 500, epochs: 3, filter_factor: 2.0, distil_lr: 0.001, distil_epochs: 1}
     quantities: {first_lift: higher}
 """
 
