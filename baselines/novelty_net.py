@@ -72,7 +72,7 @@ class RandomNetworkDistillation:
         device = rng("novelty_net").device
         self.target.to(device).requires_grad_(False)
         self.predictor.to(device)
-        self.optimizer = torch.optim.Adam(self.predictor.parameters(), lr=lr)
+        self.optimizer = torch.optim.Adam(self.predictor.parameters(), lr=lr, fused=True)
         seen = one_hot(prior.sample(2000, rng("whitening")), self.vocab_size)
         self.mean, self.scale = seen.mean(dim=0), seen.std(dim=0).clamp(min=1e-2)
         self.errors = RunningStd()
@@ -102,14 +102,16 @@ class RandomNetworkDistillation:
         observed = self.observe(x)
         loss = torch.zeros(())
         with compute.phase("training"):
+            features = self.target(observed)  # (B, F)
+            self._count(len(x), self.target)
             for _ in range(self.epochs):
                 order = torch.randperm(len(x), generator=self.rng("predictor"), device=x.device)
                 for rows in torch.split(order, 128):
-                    loss = self.error(observed[rows]).mean()
+                    loss = prediction_error(self.predictor(observed[rows]), features[rows]).mean()
                     self.optimizer.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
                     self.optimizer.step()
-                self._count(len(x), self.target, self.predictor, self.predictor, self.predictor)
+                self._count(len(x), self.predictor, self.predictor, self.predictor)
         return float(loss.detach())
 
     def _count(self, samples: int, *passes: nn.Module) -> None:

@@ -58,18 +58,19 @@ def prediction_gain(density: Neural, optimizer: torch.optim.Optimizer, x: Tensor
     """log ρ'(x_i) − log ρ(x_i), float64 (B,): x (B, T) is met row by row, each row updating ρ once."""
     before, after = [], []
     with compute.phase("training"):
-        for row in torch.split(x, 1):
-            log_p = density.log_likelihood(row)
+        log_p = density.log_likelihood(x[:1])[0]
+        for i in range(len(x)):
             optimizer.zero_grad(set_to_none=True)
-            (-log_p.sum()).backward()  # type: ignore[no-untyped-call]
+            (-log_p).backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(density.parameters(), 10.0)
             optimizer.step()
-            with torch.no_grad():
-                after.append(density.log_likelihood(row))
             before.append(log_p.detach())
+            pair = density.log_likelihood(x[i : i + 2])  # this row after its update, the next one before its own
+            after.append(pair[0].detach())
+            log_p = pair[-1]
         tokens = density.trained_tokens(x)
         compute.count(tokens, 4.0 * density.flops_per_token * tokens)
-    return (torch.cat(after) - torch.cat(before)).double()
+    return (torch.stack(after) - torch.stack(before)).double()
 
 
 def pseudo_count(gain: Tensor, n: Tensor, scale: float) -> Tensor:

@@ -53,7 +53,7 @@ class GatedCell:
     lock: bool = False
 
     def call(self, seed: int) -> dict[str, Any]:
-        """The arguments of :func:`suite.runner.identify` for one seed."""
+        """The arguments of :func:`suite.identity.identify` for one seed."""
         return {
             "task": self.task,
             "baseline": self.baseline,

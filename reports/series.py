@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from suite import intervals
+from suite import estimators
 from suite.records import Record
 
 Which = Literal["current", "best"]
@@ -38,21 +38,10 @@ def best_so_far(curve: Sequence[dict[str, Any]]) -> list[At]:
         if point["success_rate"] is None:
             found.append(At(point["nre"], None, None, None))
             continue
-        if top is None or _score(point) > _score(top):
+        if top is None or estimators.selection_rate(point) > estimators.selection_rate(top):
             top = point
-        found.append(_second_half(top, point["nre"]) if "halves" in top else _as_is(top, point["nre"]))
+        found.append(At(point["nre"], *estimators.reported(top)[:3]))
     return found
-
-
-def _score(point: dict[str, Any]) -> float:
-    if "halves" in point:
-        return float(point["halves"][0] / point["halves"][1])
-    return float(point["success_rate"])
-
-
-def _second_half(point: dict[str, Any], nre: int) -> At:
-    hits, n = point["halves"][2:]
-    return At(nre, hits / n, *intervals.clopper_pearson(hits, n))
 
 
 def _as_is(point: dict[str, Any], nre: int) -> At:

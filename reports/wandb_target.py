@@ -105,7 +105,8 @@ def table(rows: Sequence[Row]) -> wandb.Table:
 
     names = [field.name for field in dataclasses.fields(rows[0])] if rows else []
     data: list[Iterable[Any]] = [[_cell(getattr(row, name)) for name in names] for row in rows]
-    return wandb.Table(columns=names, data=data, allow_mixed_types=True)
+    columns: list[str | int] = [*names]
+    return wandb.Table(columns=columns, data=data, allow_mixed_types=True)
 
 
 def _cell(value: Any) -> Any:

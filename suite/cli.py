@@ -21,6 +21,7 @@ COMMANDS = {
     "list": "suite.commands.listing:command",
     "run": "suite.commands.run:command",
     "bench": "suite.commands.bench:command",
+    "trial": "suite.commands.trial:command",
     "sweep": "suite.commands.sweep:command",
     "sweep-init": "suite.commands.sweep_init:command",
     "sweep-best": "suite.commands.sweep_best:command",
@@ -28,11 +29,14 @@ COMMANDS = {
     "verify": "suite.commands.verify:command",
     "check": "reports.gate_cli:check",
     "pretrain": "suite.commands.pretrain:command",
+    "reproduce": "reports.reproduce:command",
+    "sync": "suite.commands.sync:command",
 }
 SUMMARIES = {
     "list": "Show all tasks and baselines.",
     "run": "Run one baseline on one task with one seed.",
     "bench": "Run a grid of tasks, baselines and seeds; only what is missing.",
+    "trial": "Run all seeds of one configuration; what W&B's agents start.",
     "sweep": "Search for a configuration, as a sweep file says.",
     "sweep-init": "Print a sweep file of a method's tunable fields.",
     "sweep-best": "Write the winner of a sweep, and what it cost.",
@@ -40,6 +44,8 @@ SUMMARIES = {
     "verify": "Check records against their ledgers and policies.",
     "check": "Judge records by a committed reference: the gate of CI.",
     "pretrain": "Make the assets of a task.",
+    "reproduce": "Make the paper's table and figures, its numbers beside ours.",
+    "sync": "Upload to Weights & Biases what was tracked offline.",
 }
 
 OK, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143

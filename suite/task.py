@@ -19,7 +19,10 @@ class Task(Protocol):
     - `verify_heldout(x) -> bool (B,)`: the same answers, cheaper (a table), for held-out measurement;
     - `valid(x) -> bool (B,)`: which samples are well formed;
     - `success_log_probs(policy) -> float64 (S,) | None`: log p of every success, where they can be enumerated;
+    - `space: int`: how many samples are well formed;
+    - `extra: str`: the extra of this package that it needs, `hf` for `pip install 'sparse-reward-suite[hf]'`;
     - `assets: dict[str, str]`: sha256 of the files it needs, by name;
+    - `proposal(prior) -> Policy`: where importance sampling looks for successes besides the policy;
     - `references() -> dict[str, Policy]`: a hand-written rule, an optimal posterior;
     - `pretrain(say)`: a class method that makes the assets, saying how far it is.
     """
@@ -56,6 +59,16 @@ def success_log_probs(task: Task, policy: Policy) -> Tensor | None:
     """log p of every success, float64 (S,); None where the success set is not enumerated."""
     enumerate_ = getattr(task, "success_log_probs", None)
     return None if enumerate_ is None else enumerate_(policy)
+
+
+PROPOSAL_TEMPERATURE = 2.0
+
+
+def proposal(task: Task, prior: Generator) -> Policy:
+    """The task's proposal for importance sampling; else the prior at temperature 2, whose tail is heavier."""
+    own = getattr(task, "proposal", None)
+    made: Policy = prior.tempered(PROPOSAL_TEMPERATURE) if own is None else own(prior)
+    return made
 
 
 def assets(task: Task) -> dict[str, str]:

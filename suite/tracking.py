@@ -2,7 +2,7 @@
 
 :func:`start` never raises, and nor does what it returns: a tracker that fails says so once on stderr, does
 nothing from then on, and lets the run go on. Runs are written offline to `<cell>/wandb/` unless asked
-otherwise; `wandb sync` uploads them later.
+otherwise; `suite sync` uploads them later.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
     "x_disable_machine_info": True,
     "x_save_requirements": False,
     "init_timeout": 30.0,  # seconds; W&B's own 90 are long where every cell of a grid waits for them
-    "finish_timeout": 120.0,  # W&B would wait for ever; `wandb sync` uploads what is left
+    "finish_timeout": 120.0,  # W&B would wait for ever; `suite sync` uploads what is left
 }
 
 
@@ -57,30 +57,30 @@ class Tracker:
 
     def point(self, point: Mapping[str, Any]) -> None:
         """Add one point of the record's curve to the history; unknown (null) values are left out."""
-        self._guard(lambda run: self._log(run, point))
+        self.guard(lambda run: self.log(run, row_of(point)))
 
     def finish(self, record: Mapping[str, Any]) -> None:
         """End the run well: results as summary, samples as a table, `record.json` as an artifact."""
-        self._guard(lambda run: self._conclude(run, record))
+        self.guard(lambda run: self._conclude(run, record))
 
     def abort(self, message: str) -> None:
         """End the run as failed: `message` in the summary, and no result that a sweep could take for one."""
-        self._guard(lambda run: self._stop(run, message))
+        self.guard(lambda run: self._stop(run, message))
 
-    def _open(self, identity: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    def open(self, **what: Any) -> None:
+        """Start the run; `group`, `job_type`, `name`, `tags` and `config` as wandb.init takes them."""
         try:
-            self._run = _init(self.status, self._folder, identity, meta)
+            self._run = _init(self.status, self._folder, **what)
         except Exception as error:
             self._fail(error)
 
-    def _log(self, run: Run, point: Mapping[str, Any]) -> None:
-        metrics = {f"method/{name}": value for name, value in point["metrics"].items()}
-        row = _numbers({**point, **metrics})
+    def log(self, run: Run, row: Mapping[str, float]) -> None:
+        """Add a row to the history, its numbers against `nre`."""
         for name in sorted(row.keys() - self._defined):
             # The summary takes nothing from the history: a run that was killed has no result.
             run.define_metric(name, step_metric=None if name == "nre" else "nre", summary="none")
         self._defined |= row.keys()
-        run.log(row)
+        run.log(dict(row))
 
     def _conclude(self, run: Run, record: Mapping[str, Any]) -> None:
         import wandb
@@ -88,23 +88,23 @@ class Tracker:
         run.summary.update(_summary(record))
         curve = record["result"]["curve"]
         rows: list[Iterable[Any]] = [[p["round"], p["nre"], text] for p in curve for text in p["samples"]]
-        with _staging_in(Path(run.dir).parent):
+        with staging_in(Path(run.dir).parent):
             # W&B shows tables from the summary; in the history it would be a row that no curve has.
             run.summary["samples"] = wandb.Table(columns=["round", "nre", "text"], data=rows)
         artifact = wandb.Artifact(f"record-{self._folder.name}", type="record")
         artifact.add_file(str(self._folder / "record.json"), policy="immutable")
         run.log_artifact(artifact)
-        self._close(run, exit_code=0)
+        self.close(run, exit_code=0)
 
     def _stop(self, run: Run, message: str) -> None:
         run.summary["error"] = message
-        self._close(run, exit_code=1)
+        self.close(run, exit_code=1)
 
-    def _close(self, run: Run, exit_code: int) -> None:
+    def close(self, run: Run, exit_code: int) -> None:
         self._run = None
         run.finish(exit_code=exit_code)
 
-    def _guard(self, action: Callable[[Run], None]) -> None:
+    def guard(self, action: Callable[[Run], None]) -> None:
         run = self._run
         if run is None:
             return
@@ -113,7 +113,7 @@ class Tracker:
         except Exception as error:
             self._fail(error)
             with contextlib.suppress(Exception):
-                self._close(run, exit_code=1)
+                self.close(run, exit_code=1)
 
     def _fail(self, error: Exception) -> None:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -131,13 +131,21 @@ def start(mode: str, *, folder: Path, identity: Mapping[str, Any], meta: Mapping
         identity: the record's `identity`, which becomes W&B's config, group and tags.
         meta: the record's `meta` as far as it is known, the config's `meta`.
     """
-    tracker = Tracker(_resolve(mode), folder.absolute())
+    tracker = Tracker(resolve(mode), folder.absolute())
     if tracker.status != "off":
-        tracker._open(identity, meta)
+        task, baseline = identity["task"]["id"], identity["baseline"]["id"]
+        tracker.open(
+            group=f"{task}/{baseline}",
+            job_type="run",
+            name=f"{task}/{baseline}/{identity['seed']}",
+            tags=[task, baseline, identity["protocol"], *(["control"] if identity["baseline"]["control"] else [])],
+            config={"cell": folder.name, **identity, "meta": dict(meta)},
+        )
     return tracker
 
 
-def _resolve(mode: str) -> str:
+def resolve(mode: str) -> str:
+    """`offline`, `online` or `off`: what the environment makes of the mode that was asked for."""
     if mode == "off":
         return mode
     if wanted := os.environ.get("WANDB_MODE"):
@@ -145,24 +153,19 @@ def _resolve(mode: str) -> str:
     return "online" if os.environ.get("WANDB_SWEEP_ID") else mode
 
 
-def _init(mode: str, folder: Path, identity: Mapping[str, Any], meta: Mapping[str, Any]) -> Run:
+def _init(mode: str, folder: Path, *, tags: Sequence[str], **what: Any) -> Run:
     import wandb
 
     if mode not in ("offline", "online"):
         raise ValueError(f"no mode {mode!r}; WANDB_MODE is one of offline, online, disabled")
     if mode == "online":
         log_in()
-    task, baseline = identity["task"]["id"], identity["baseline"]["id"]
-    tags = [task, baseline, identity["protocol"], *(["control"] if identity["baseline"]["control"] else [])]
     return wandb.init(
         project=os.environ.get("WANDB_PROJECT") or PROJECT,
         dir=folder,
-        group=f"{task}/{baseline}",
-        job_type="run",
-        name=f"{task}/{baseline}/{identity['seed']}",
         tags=[tag[:_TAG_LENGTH] for tag in tags],
-        config={"cell": folder.name, **identity, "meta": dict(meta)},
         settings={**SETTINGS, "mode": mode},
+        **what,
     )
 
 
@@ -174,16 +177,20 @@ def log_in() -> None:
     """
     import wandb
 
-    if wandb.run is not None:  # the user's own run, in the same process
-        return
-    with contextlib.redirect_stderr(io.StringIO()):
-        found = wandb.login(prompt=False)
-    if not found:
+    if wandb.run is None and not credentials():  # else the user's own run, in the same process
         raise wandb.errors.UsageError("not logged in to W&B; run `wandb login`, or use --tracking offline")
 
 
+def credentials() -> bool:
+    """Whether W&B finds credentials, in the environment or where `wandb login` leaves them."""
+    import wandb
+
+    with contextlib.redirect_stderr(io.StringIO()):
+        return bool(wandb.login(prompt=False))
+
+
 @contextlib.contextmanager
-def _staging_in(folder: Path) -> Iterator[None]:
+def staging_in(folder: Path) -> Iterator[None]:
     """Let wandb keep tables that wait for `wandb sync` in `folder` rather than below the user's home."""
     if "WANDB_DATA_DIR" in os.environ:
         yield
@@ -195,7 +202,12 @@ def _staging_in(folder: Path) -> Iterator[None]:
         del os.environ["WANDB_DATA_DIR"]
 
 
-def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+def row_of(point: Mapping[str, Any]) -> dict[str, float]:
+    """A point of a curve as numbers: its own, and the method's under `method/`; unknown ones left out."""
+    return numbers({**point, **{f"method/{name}": value for name, value in point["metrics"].items()}})
+
+
+def numbers(values: Mapping[str, Any]) -> dict[str, float]:
     return {k: v for k, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
 
 
@@ -207,6 +219,6 @@ def _summary(record: Mapping[str, Any]) -> dict[str, Any]:
         for name in ("base", "final", "best")
         if result[name] is not None
     }
-    distinct = _numbers({"distinct_successes": points.get("final", {}).get("distinct_successes")})
+    distinct = numbers({"distinct_successes": points.get("final", {}).get("distinct_successes")})
     by_phase = {"compute": result["compute"], "seconds": record["meta"]["seconds"]}
-    return {**_numbers(result), **distinct, **points, **by_phase}
+    return {**numbers(result), **distinct, **points, **by_phase}

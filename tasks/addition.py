@@ -20,59 +20,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from suite.assets import read_manifest
 from suite.generators import Forest, Transformer
-from suite.policy import Policy
-from tasks import addition_grammar as grammar
-from tasks.addition_pretrain import ATTACKER_SHAPE, pretrain, unpack
-from tasks.addition_target import SHAPE as TARGET_SHAPE
-from tasks.addition_target import Target
+from suite.policy import Generator, Policy
+from tasks.addition_attacker import Attacker, UniformQuestions
+from tasks.addition_grammar import EQUALS, SYMBOLS, Grammar
+from tasks.addition_pretrain import pretrain, unpack
+from tasks.addition_target import Target, target_shape
 
 ASSETS = Path(__file__).parent / "assets"
+GRAMMAR = Grammar(digits=3)
 
 
 @dataclass(frozen=True)
 class Config:
     """Nothing to set: target and attacker are fixed, so that numbers compare."""
-
-
-class UniformQuestions:
-    """The uniform distribution over well-formed questions; with or without leading zeros."""
-
-    saved_as = "uniform"
-
-    def __init__(self, leading_zeros: bool) -> None:
-        index = torch.arange(grammar.OPERANDS)
-        value, digits = grammar.operand(index)
-        plain = (digits == 1) | (value >= 10 ** (digits - 1))
-        self.operands = index if leading_zeros else index[plain]
-        self.leading_zeros = leading_zeros
-
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        pick = torch.randint(len(self.operands), (2, n), generator=generator, device=generator.device).cpu()
-        x = grammar.write(self.operands[pick[0]] * grammar.OPERANDS + self.operands[pick[1]])
-        return x.to(generator.device)
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        index, _, leading_zero = grammar.read(x)
-        inside = (index >= 0) & (~leading_zero | torch.tensor(self.leading_zeros))
-        log_p = -2 * torch.tensor(len(self.operands), dtype=torch.float64).log()
-        return torch.where(inside, log_p, -torch.inf)
-
-
-class Attacker(Transformer):
-    """The prior: a transformer over questions that knows which strings are well formed."""
-
-    def __init__(self, leading_zeros: bool) -> None:
-        super().__init__(ATTACKER_SHAPE)
-        self.leading_zeros = leading_zeros
-
-    def uniform(self) -> Policy:
-        return UniformQuestions(self.leading_zeros)
 
 
 class Addition:
@@ -84,6 +49,7 @@ class Addition:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.space = GRAMMAR.questions if self.leading_zeros else GRAMMAR.questions_without_zeros
         self.folder = ASSETS / self.pair
         self.manifest = read_manifest(
             self.folder, ("attacker.safetensors", "failures.safetensors", "target.safetensors")
@@ -91,56 +57,52 @@ class Addition:
         self.assets: dict[str, str] = self.manifest["files"]
 
     def prior(self) -> Attacker:
-        net = Attacker(self.leading_zeros)
+        net = Attacker(GRAMMAR, self.leading_zeros)
         net.load_state_dict(load_file(self.folder / "attacker.safetensors"))
         return net
 
     @functools.cached_property
     def target(self) -> Target:
-        net = Transformer(TARGET_SHAPE)
+        net = Transformer(target_shape(GRAMMAR))
         net.load_state_dict(load_file(self.folder / "target.safetensors"))
-        return Target(net)
+        return Target(net, GRAMMAR)
 
     @functools.cached_property
     def table(self) -> Tensor:
         """True at the questions that the target answers wrongly, bool (1,232,100,)."""
-        return unpack(load_file(self.folder / "failures.safetensors")["failures"], grammar.QUESTIONS)
+        return unpack(load_file(self.folder / "failures.safetensors")["failures"], GRAMMAR.questions)
 
     @functools.cached_property
     def success_forest(self) -> Forest:
         """All successes by their prefixes."""
-        return Forest(self.successes, len(grammar.SYMBOLS), grammar.EQUALS)
+        return Forest(self.successes, len(SYMBOLS), EQUALS)
 
     @functools.cached_property
     def successes(self) -> Tensor:
         """All successes, int64 (S, 8)."""
-        x = grammar.write(self.table.nonzero().squeeze(1))
+        x = GRAMMAR.write(self.table.nonzero().squeeze(1))
         return x[self.allowed(x)]
 
     def allowed(self, x: Tensor) -> Tensor:
         """Well formed, and without leading zeros where they are not allowed, bool (B,)."""
-        index, _, leading_zero = grammar.read(x)
-        return (index >= 0) & (~leading_zero | torch.tensor(self.leading_zeros))
+        return GRAMMAR.allowed(x, self.leading_zeros)
 
     def verify(self, x: Tensor) -> Tensor:
         """Ask the target: True (B,) where its greedy answer to a valid question is wrong."""
         x = x.cpu()
-        rewards = self.allowed(x)
-        _, total, _ = grammar.read(x[rewards])
-        rewards[rewards.clone()] = self.target.margin(x[rewards], total) <= 0
-        return rewards
+        return self.target.errs(x, self.allowed(x))
 
     def verify_heldout(self, x: Tensor) -> Tensor:
         """Ask the table instead of the target, bool (B,)."""
         x = x.cpu()
-        index, _, _ = grammar.read(x)
+        index, _, _ = GRAMMAR.read(x)
         return self.allowed(x) & self.table[index.clamp(min=0)]
 
     def valid(self, x: Tensor) -> Tensor:
         return self.allowed(x.cpu())
 
     def show(self, x: Tensor) -> list[str]:
-        return grammar.text(x)
+        return GRAMMAR.text(x)
 
     def success_log_probs(self, policy: Policy) -> Tensor:
         """log p of every success, float64 (S,)."""
@@ -150,8 +112,12 @@ class Addition:
     def exact(self, policy: Policy) -> float:
         return float(self.success_log_probs(policy).exp().sum())
 
+    def proposal(self, prior: Generator) -> Policy:
+        """Questions at random: of the proposals tried on the prior, the one with most effective hits."""
+        return prior.uniform()
+
     def references(self) -> dict[str, Policy]:
-        return {"uniform": UniformQuestions(self.leading_zeros)}
+        return {"uniform": UniformQuestions(GRAMMAR, self.leading_zeros)}
 
     @classmethod
     def pretrain(cls, say: Callable[[str], None]) -> None:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,14 +23,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from suite.assets import sha256, write_manifest
-from suite.generators import Forest, Shape, Transformer
-from tasks import addition_grammar as grammar
-from tasks.addition_target import SHAPE as TARGET_SHAPE
-from tasks.addition_target import Target
+from suite.generators import Forest, Transformer
+from tasks.addition_attacker import attacker_shape
+from tasks.addition_grammar import EQUALS, SYMBOLS, Grammar, Spread
+from tasks.addition_target import Target, target_shape
 
-ATTACKER_SHAPE = Shape(
-    vocab_size=len(grammar.SYMBOLS), length=grammar.QUESTION_LENGTH, end=grammar.EQUALS, width=64, layers=2
-)
 BASE_RATE = 4e-4
 """The paper's."""
 
@@ -47,11 +45,31 @@ class Recipe:
     """At most; the attacker stops by its base rate."""
     attacker_batch: int = 256
     lr: float = 1e-3
+    """Of the target."""
     base_rate: float = BASE_RATE
     tolerance: float = 0.05
     """Relative distance from `base_rate` at which the attacker is taken."""
     leading_zeros: bool = True
     """Whether questions with leading zeros count for the base rate."""
+    digits: int = 3
+    spread: Spread = "lengths"
+    """Of the training questions, of target and attacker."""
+    target_layers: int = 3
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """Of the target."""
+    decay: Literal["cosine", "last-third"] = "cosine"
+    """When the target's learning rate falls to 1 %; see :func:`schedule`."""
+    attacker_lr: float = 1e-3
+    attacker_check: int = 100
+    """Steps between two looks at the attacker's base rate."""
+
+    @property
+    def grammar(self) -> Grammar:
+        return Grammar(self.digits)
+
+    def questions(self, n: int, rng: torch.Generator) -> Tensor:
+        """Training questions, int64 (n, T)."""
+        return self.grammar.plain_questions(n, rng, self.spread)
 
 
 RECIPES = {
@@ -75,90 +93,136 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def optimizers_of(net: Transformer, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """AdamW for all weights, or Muon for the blocks' matrices and AdamW for the rest.
+
+    Muon (Jordan et al. 2024) orthogonalises the momentum of a matrix; its step is scaled to AdamW's typical size.
+    """
+    matrices = {p for p in net.blocks.parameters() if p.ndim == 2} if recipe.optimizer == "muon" else set()
+    rest = [p for p in net.parameters() if p not in matrices]
+    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=recipe.lr, weight_decay=0.01, fused=True)]
+    if matrices:
+        held = [p for p in net.parameters() if p in matrices]
+        made.append(torch.optim.Muon(held, lr=recipe.lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
+    return made
+
+
 def train_target(recipe: Recipe, checkpoint: Path, say: Say) -> Transformer:
     """Train on fresh questions without leading zeros; the loss is on the answer. Resumes from `checkpoint`."""
+    grammar = recipe.grammar
     torch.manual_seed(recipe.target_seed)
-    net = Transformer(TARGET_SHAPE)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.lr, weight_decay=0.01, fused=True)
+    net = Transformer(target_shape(grammar, recipe.target_layers))
+    optimizers = optimizers_of(net, recipe)
     rng = generator(recipe.target_seed)
     first = 0
     state = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else {}
     if state.get("recipe") == dataclasses.asdict(recipe):
         net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, held in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(held)
         rng.set_state(state["rng"])
         first = state["step"]
     for step in range(first, recipe.target_steps):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.lr * schedule(step, recipe.target_steps)
-        x = grammar.plain_questions(recipe.target_batch, rng)
+        x = recipe.questions(recipe.target_batch, rng)
         full, answer = grammar.with_answer(x, grammar.read(x)[1])
-        logits = net.logits(full)
-        loss = F.cross_entropy(logits[answer], full[answer])
-        optimizer.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(net.logits(full)[answer], full[answer])
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.lr * schedule(step, recipe.target_steps, recipe.decay)
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         if (step + 1) % 100 == 0:
-            x = grammar.plain_questions(8192, generator(0))
-            wrong = (Target(net).margin(x, grammar.read(x)[1]) <= 0).double().mean()
+            x = recipe.questions(2048, generator(0))
+            wrong = (Target(net, grammar).margin(x, grammar.read(x)[1]) <= 0).double().mean()
             say(f"target step {step + 1}/{recipe.target_steps} loss {loss.item():.4f} wrong {float(wrong):.5f}")
-            state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "rng": rng.get_state()}
-            state |= {"step": step + 1, "recipe": dataclasses.asdict(recipe)}
+            state = {"net": net.state_dict(), "optimizers": [each.state_dict() for each in optimizers]}
+            state |= {"rng": rng.get_state(), "step": step + 1, "recipe": dataclasses.asdict(recipe)}
             torch.save(state, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").rename(checkpoint)
     return net
 
 
-def schedule(step: int, steps: int, warmup: int = 100) -> float:
-    """Linear warm-up, then cosine to 1 % of the learning rate."""
+def schedule(step: int, steps: int, decay: Literal["cosine", "last-third"] = "cosine", warmup: int = 100) -> float:
+    """Linear warm-up, then to 1 % of the learning rate: as a cosine, or flat and linearly in the last third."""
     if step < warmup:
         return (step + 1) / warmup
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    if decay == "cosine":
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    return 0.01 + 0.99 * min(1.0, 3 * (steps - step) / steps)
 
 
-def enumerate_margins(target: Target, say: Say) -> Tensor:
-    """The target's margin on all 1,232,100 questions, float64 (QUESTIONS,)."""
-    margins = []
-    for part in torch.split(torch.arange(grammar.QUESTIONS), 50_000):
-        x = grammar.write(part)
-        margins.append(target.margin(x, grammar.read(x)[1]))
-        say(f"table {int(part[-1]) + 1}/{grammar.QUESTIONS}")
-    return torch.cat(margins)
+class Checkpoint(NamedTuple):
+    """A checkpoint of the attacker, and its base success rate with a leading zero and without."""
+
+    net: Transformer
+    step: int
+    base_leading_zero: float
+    base_rest: float
+
+    @property
+    def base(self) -> float:
+        return self.base_leading_zero + self.base_rest
 
 
-def success_forests(failures: Tensor) -> tuple[Forest, Forest]:
-    """Forests of the failures with and without a leading zero, from the table bool (QUESTIONS,)."""
-    x = grammar.write(failures.nonzero().squeeze(1))
-    zero = grammar.read(x)[2]
-    size, end = ATTACKER_SHAPE.vocab_size, ATTACKER_SHAPE.end
-    return Forest(x[zero], size, end), Forest(x[~zero], size, end)
+def attackers(recipe: Recipe, base_of: Callable[[Transformer], tuple[float, float]], say: Say) -> Iterator[Checkpoint]:
+    """Checkpoints of an attacker in training on fresh questions, from 500 steps on; the network is the same one.
 
-
-def train_attacker(recipe: Recipe, failures: Tensor, say: Say) -> tuple[Transformer, int, float, float]:
-    """Train on fresh questions until the exact base success rate is the recipe's.
-
-    Returns:
-        The network, its steps, and the base rate's part with a leading zero and the rest.
+    Args:
+        base_of: the base success rate of a network: with a leading zero, and the rest.
     """
-    zeros, rest = success_forests(failures)
     torch.manual_seed(recipe.attacker_seed)
-    net = Transformer(ATTACKER_SHAPE)
+    net = Transformer(attacker_shape(recipe.grammar))
     rng = generator(recipe.attacker_seed)
-    optimizer = torch.optim.Adam(net.parameters(), lr=recipe.lr, fused=True)
-    for step in range(recipe.attacker_steps):
-        loss = -net.log_likelihood(grammar.plain_questions(recipe.attacker_batch, rng)).mean()
+    optimizer = torch.optim.Adam(net.parameters(), lr=recipe.attacker_lr, fused=True)
+    for step in range(1, recipe.attacker_steps + 1):
+        loss = -net.log_likelihood(recipe.questions(recipe.attacker_batch, rng)).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
-        if (step + 1) % 100 == 0 and step + 1 >= 500:
-            part_zeros = float(net.log_prob_forest(zeros).exp().sum())
-            part_rest = float(net.log_prob_forest(rest).exp().sum())
-            say(f"attacker step {step + 1} loss {loss.item():.4f} base {part_zeros:.2e} + {part_rest:.2e}")
-            base = part_rest + (part_zeros if recipe.leading_zeros else 0.0)
-            if abs(base - recipe.base_rate) <= recipe.tolerance * recipe.base_rate:
-                return net, step + 1, part_zeros, part_rest
+        if step % recipe.attacker_check == 0 and step >= 500:
+            made = Checkpoint(net, step, *base_of(net))
+            parts = f"{made.base_leading_zero:.2e} + {made.base_rest:.2e}"
+            say(f"attacker step {step} loss {loss.item():.4f} base {parts}")
+            yield made
+
+
+def enumerate_margins(target: Target, say: Say) -> Tensor:
+    """The target's margin on all questions of its grammar, float64 (questions,)."""
+    grammar = target.grammar
+    margins = []
+    for part in torch.split(torch.arange(grammar.questions), 50_000):
+        x = grammar.write(part)
+        margins.append(target.margin(x, grammar.read(x)[1]))
+        say(f"table {int(part[-1]) + 1}/{grammar.questions}")
+    return torch.cat(margins)
+
+
+def success_forests(grammar: Grammar, failures: Tensor) -> tuple[Forest, Forest]:
+    """Forests of the failures with and without a leading zero, from the table bool (questions,)."""
+    x = grammar.write(failures.nonzero().squeeze(1))
+    zero = grammar.read(x)[2]
+    return Forest(x[zero], len(SYMBOLS), EQUALS), Forest(x[~zero], len(SYMBOLS), EQUALS)
+
+
+def first_at_base_rate(recipe: Recipe, failures: Tensor, say: Say) -> Checkpoint:
+    """The first checkpoint of the attacker whose exact base success rate is the recipe's, by the table of failures.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    zeros, rest = success_forests(recipe.grammar, failures)
+
+    def base_of(net: Transformer) -> tuple[float, float]:
+        return float(net.log_prob_forest(zeros).exp().sum()), float(net.log_prob_forest(rest).exp().sum())
+
+    for made in attackers(recipe, base_of, say):
+        base = made.base if recipe.leading_zeros else made.base_rest
+        if abs(base - recipe.base_rate) <= recipe.tolerance * recipe.base_rate:
+            return made
     raise RuntimeError(
         f"{recipe.name}: no checkpoint of {recipe.attacker_steps} steps had a base rate of {recipe.base_rate:g} "
         f"± {recipe.tolerance:.0%}; train the target shorter (more failures) or longer"
@@ -168,6 +232,7 @@ def train_attacker(recipe: Recipe, failures: Tensor, say: Say) -> tuple[Transfor
 def pretrain(task_id: str, folder: Path, say: Say) -> None:
     """Train a pair and write its weights, its table of failures and its manifest into `folder`."""
     recipe = RECIPES[task_id]
+    grammar = recipe.grammar
     folder.mkdir(parents=True, exist_ok=True)
     work = folder / "checkpoints"
     work.mkdir(exist_ok=True)
@@ -175,31 +240,32 @@ def pretrain(task_id: str, folder: Path, say: Say) -> None:
     save_file(net.state_dict(), folder / "target.safetensors")
     table = work / f"margins-{sha256(folder / 'target.safetensors')[:12]}.safetensors"
     if not table.exists():
-        save_file({"margins": enumerate_margins(Target(net), say)}, table)
+        save_file({"margins": enumerate_margins(Target(net, grammar), say)}, table)
     margins = load_file(table)["margins"]
     failures = margins <= 0
     save_file({"failures": pack(failures)}, folder / "failures.safetensors")
-    attacker, steps, part_zeros, part_rest = train_attacker(recipe, failures, say)
-    save_file(attacker.state_dict(), folder / "attacker.safetensors")
-    zero = grammar.read(grammar.write(torch.arange(grammar.QUESTIONS)))[2]
+    attacker = first_at_base_rate(recipe, failures, say)
+    save_file(attacker.net.state_dict(), folder / "attacker.safetensors")
+    zero = grammar.read(grammar.write(torch.arange(grammar.questions)))[2]
     write_manifest(
         folder,
         command=f"suite pretrain {task_id}",
         recipe=dataclasses.asdict(recipe),
         measured={
-            "attacker_steps": steps,
-            "base_rate": part_zeros + part_rest,
-            "base_rate_leading_zero": part_zeros,
-            "base_rate_rest": part_rest,
+            "attacker_steps": attacker.step,
+            "base_rate": attacker.base,
+            "base_rate_leading_zero": attacker.base_leading_zero,
+            "base_rate_rest": attacker.base_rest,
             "failures": int(failures.sum()),
             "failures_leading_zero": int((failures & zero).sum()),
             "failures_rest": int((failures & ~zero).sum()),
-            "questions": grammar.QUESTIONS,
+            "questions": grammar.questions,
             "error_without_leading_zeros": float((failures & ~zero).sum() / (~zero).sum()),
             "smallest_margin": float(margins.abs().min()),
         },
     )
-    say(f"wrote {folder}; base {part_zeros + part_rest:.3e} = {part_zeros:.2e} leading zero + {part_rest:.2e} rest")
+    parts = f"{attacker.base_leading_zero:.2e} leading zero + {attacker.base_rest:.2e} rest"
+    say(f"wrote {folder}; base {attacker.base:.3e} = {parts}")
 
 
 def pack(bits: Tensor) -> Tensor:

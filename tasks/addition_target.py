@@ -9,30 +9,40 @@ from torch import Tensor
 
 from suite.generators import Forest, PrefixTree, Shape, Transformer
 from suite.generators.transformer import Walk
-from tasks import addition_grammar as grammar
-
-SHAPE = Shape(
-    vocab_size=len(grammar.SYMBOLS) + 1,
-    length=grammar.QUESTION_LENGTH + grammar.ANSWER_LENGTH,
-    end=grammar.STOP,
-    width=128,
-    layers=3,
-)
+from tasks.addition_grammar import EQUALS, STOP, SYMBOLS, Grammar
 
 DOUBTFUL = 1e-3
 """Margins below this in float32 are computed again in float64, so that rounding decides no answer."""
 
 
-class Target:
-    """A trained transformer and its greedy answers."""
+def target_shape(grammar: Grammar, layers: int = 3, width: int = 128) -> Shape:
+    """The architecture of a target that reads questions of this grammar and writes answers."""
+    return Shape(
+        vocab_size=len(SYMBOLS) + 1,
+        length=grammar.question_length + grammar.answer_length,
+        end=STOP,
+        width=width,
+        layers=layers,
+    )
 
-    def __init__(self, net: Transformer) -> None:
+
+class Target:
+    """A trained transformer and its greedy answers to the questions of a grammar."""
+
+    def __init__(self, net: Transformer, grammar: Grammar) -> None:
         self.net = net
+        self.grammar = grammar
         self.exact_net = copy.deepcopy(net).double()
+
+    def errs(self, x: Tensor, asked: Tensor) -> Tensor:
+        """True (B,) where a question, int64 (B, T), is `asked`, bool (B,), and answered wrongly."""
+        wrong = asked.clone()
+        wrong[asked] = self.margin(x[asked], self.grammar.read(x[asked])[1]) <= 0
+        return wrong
 
     @torch.no_grad()
     def margin(self, x: Tensor, total: Tensor) -> Tensor:
-        """How surely the target answers questions x (B, 8) with their sums `total` (B,): float64 (B,).
+        """How surely the target answers questions x (B, T) with their sums `total` (B,): float64 (B,).
 
         The least, over the symbols of the true answer and its stop symbol, of the true symbol's logit minus
         the best other one. The greedy answer is right exactly where the margin is positive, because greedy
@@ -40,7 +50,7 @@ class Target:
         """
         if not len(x):
             return torch.zeros(0, dtype=torch.float64)
-        full, _ = grammar.with_answer(x, total)
+        full, _ = self.grammar.with_answer(x, total)
         least = _least(self.net, full)
         doubtful = least.abs() < DOUBTFUL
         if doubtful.any():
@@ -49,8 +59,8 @@ class Target:
 
 
 def _least(net: Transformer, full: Tensor) -> Tensor:
-    """The least margin of the answers in `full` (B, 13), float64 (B,); shared prefixes are evaluated once."""
-    forest = Forest(full, net.vocab_size, grammar.STOP)
+    """The least margin of the answers in `full` (B, A), float64 (B,); shared prefixes are evaluated once."""
+    forest = Forest(full, net.vocab_size, STOP)
     return forest.scatter([_least_of(net, tree) for tree in forest.trees])
 
 
@@ -67,7 +77,7 @@ def _least_of(net: Transformer, tree: PrefixTree) -> Tensor:
         other = logits.scatter(1, level.symbol[:, None], -torch.inf).amax(dim=1)
         least, answering = least[level.parent], answering[level.parent]
         least = torch.where(answering, torch.minimum(least, true - other), least)
-        answering = answering | (level.symbol == grammar.EQUALS)
+        answering = answering | (level.symbol == EQUALS)
         leaves.append(least[level.is_leaf])
         parents, symbols = level.parent[level.goes_on], level.symbol[level.goes_on]
         least, answering = least[level.goes_on], answering[level.goes_on]

@@ -11,6 +11,7 @@ import contextlib
 import glob
 import pwd
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 import uuid
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from torch import Tensor
@@ -25,6 +27,9 @@ from torch import Tensor
 from suite.generators import Shape, Table, Transformer
 from suite.ledger import Ledger
 from suite.oracle import Oracle, Verifier
+
+hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("suite")
 
 PLUGINS = Path(__file__).parent / "plugins"
 
@@ -90,12 +95,23 @@ def make_oracle(
                 verifier,
                 ledger,
                 budget=budget,
-                prior=prior or Table(torch.zeros(8)),
+                prior=prior or Table(torch.zeros(64)),
                 generator=seeded(seed),
                 **options,
             )
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def charged() -> Callable[[Path], int]:
+    """Reward evaluations that the ledger in a cell's folder holds, by SQL of its own."""
+
+    def count(cell: Path) -> int:
+        with contextlib.closing(sqlite3.connect(cell / "ledger.sqlite")) as db:
+            return int(db.execute("SELECT total(charged) FROM batches").fetchone()[0])
+
+    return count
 
 
 @pytest.fixture(scope="session")

@@ -115,8 +115,9 @@ def _method(ax: Axes, points: pd.DataFrame, colour: str) -> tuple[Line2D, bool]:
     ax.scatter(unseen["nre"], unseen["high"], **TRIANGLE, color=colour, alpha=0.5, clip_on=False)
     places, means = _geometric(points)
     if points["seed"].nunique() >= LEAST_BAND:
-        ends = [(mean.low or math.nan, math.nan if mean.high is None else min(1.0, mean.high)) for mean in means]
-        ax.fill_between(places, *zip(*ends, strict=True), color=colour, alpha=0.13, linewidth=0)
+        low = [mean.low or math.nan for mean in means]
+        high = [math.nan if mean.high is None else min(1.0, mean.high) for mean in means]
+        ax.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
     (line,) = ax.plot(places, [mean.value or math.nan for mean in means], color=colour, linewidth=2.6, zorder=3)
     return line, not unseen.empty
 

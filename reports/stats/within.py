@@ -30,45 +30,6 @@ def pooled_rate(points: Sequence[Mapping[str, Any]]) -> Estimate:
     return Estimate(value if value or not high else None, low, high)
 
 
-def nre_to(curve: Sequence[Mapping[str, Any]], target: float | None) -> int | None:
-    """Evaluations at the first point of a curve that is surely above the success rate `target`.
-
-    None is censored: not reached, or a target that is unknown or zero. A lucky estimate does not count: the
-    lower bound of the point has to be above. A Monte Carlo point is held to the one-sided level 1 - 0.025 /
-    points (Bonferroni), since each of a curve's points is another chance to be lucky; of other sampled points
-    the recorded 95 % interval counts.
-    """
-    if target is None or target <= 0:
-        return None
-    for point in curve:
-        if point["low"] is not None and point["low"] > target and _surely(point, target, len(curve)):
-            return int(point["nre"])
-    return None
-
-
-def _surely(point: Mapping[str, Any], target: float, points: int) -> bool:
-    if point["estimator"] != "monte-carlo":
-        return True
-    hits = round(point["success_rate"] * point["n"])
-    return clopper_pearson(hits, point["n"], 1 - 0.05 / points)[0] > target
-
-
-def area_over_log_nre(curve: Sequence[Mapping[str, Any]], budget: int) -> float | None:
-    """Area under the success rate over log NRE from 1 to `budget`, divided by log budget: a mean rate.
-
-    Every factor of evaluations weighs the same. The rate is a step function: a policy's rate holds until the
-    next one is yielded. None where a rate is unknown or the budget is a single evaluation.
-
-    Args:
-        curve: points with `nre` (not falling) and `success_rate`.
-    """
-    if budget < 2 or not curve or any(point["success_rate"] is None for point in curve):
-        return None
-    places = [math.log(min(max(point["nre"], 1), budget)) for point in curve] + [math.log(budget)]
-    steps = zip(curve, places, places[1:], strict=False)
-    return math.fsum(point["success_rate"] * (after - before) for point, before, after in steps) / math.log(budget)
-
-
 def pass_at(k: int, rate: float | None) -> float | None:
     """pass@k: the chance of a success among k independent samples of a policy of this success rate.
 

@@ -44,8 +44,8 @@ _SHARED = (
         "--heldout",
         default="auto",
         show_default=True,
-        metavar="exact|auto|off|N",
-        help="How success rates are measured: by enumeration, not at all, or from N samples.",
+        metavar="exact|auto|off|N|is:N",
+        help="How success rates are measured: by enumeration, not at all, from N samples, or N weighted ones.",
     ),
     click.option(
         "--points",

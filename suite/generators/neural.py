@@ -75,21 +75,23 @@ class Neural(nn.Module, abc.ABC):
         """
         if not len(x) or not epochs:
             return float("nan")
-        optimizer = torch.optim.Adam(self.parameters(), lr=lr * self.lr_scale)
+        optimizer = torch.optim.Adam(self.parameters(), lr=lr * self.lr_scale, fused=True)
+        distinct, string = torch.unique(x, dim=0, return_inverse=True)
         total = torch.zeros(())
         with compute.phase("training"):
             for _ in range(epochs):
                 order = torch.randperm(len(x), generator=generator, device=generator.device)
-                total = torch.zeros(())
+                total, tokens = torch.zeros(()), 0
                 for rows in torch.split(order, batch_size):
-                    log_p = self.log_likelihood(x[rows])  # (b,)
+                    once, again = torch.unique(string[rows], return_inverse=True)
+                    log_p = self.log_likelihood(distinct[once])[again]  # (b,)
+                    tokens += self.trained_tokens(distinct[once])
                     loss = -(log_p if weights is None else log_p * weights[rows]).mean()
                     optimizer.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
                     nn.utils.clip_grad_norm_(self.parameters(), 1.0)
                     optimizer.step()
                     total = total + loss.detach().cpu() * len(rows)
-                tokens = self.trained_tokens(x)
                 compute.count(tokens, 3 * self.flops_per_token * tokens)
         return float(total) / len(x)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ from torch.nn import functional as F
 from suite.generators.neural import Neural
 from suite.generators.tree import Forest, PrefixTree
 from suite.policy import Policy, Tempered
+
+PADDING = 2
+"""Most places per prefix that families are padded to."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,22 +57,19 @@ class Block(nn.Module):
         self.up = nn.Linear(width, 4 * width)
         self.down = nn.Linear(4 * width, width)
 
-    def heads_of(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of h (B, T, D), each (B, H, T, D / H)."""
-        batch, steps, width = h.shape
-        qkv = self.qkv(self.norm_attention(h)).view(batch, steps, 3, self.heads, width // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        return q, k, v
-
     def finish(self, h: Tensor, attended: Tensor) -> Tensor:
-        """Residual stream (B, T, D) after the attended values (B, H, T, D / H) and the MLP."""
-        h = h + self.out(attended.transpose(1, 2).reshape(h.shape))
+        """Residual stream (..., D) after the attended values (..., D) and the MLP."""
+        h = h + self.out(attended)
         mlp: Tensor = self.down(F.gelu(self.up(self.norm_mlp(h))))
         return h + mlp
 
     def forward(self, h: Tensor) -> Tensor:
-        q, k, v = self.heads_of(h)
-        return self.finish(h, F.scaled_dot_product_attention(q, k, v, is_causal=True))
+        """Residual stream (B, T, D) after every symbol attended to those before it."""
+        batch, steps, width = h.shape
+        qkv = self.qkv(self.norm_attention(h)).view(batch, steps, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).contiguous()  # (B, H, T, D / H); whole heads are attended to faster
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.finish(h, attended.transpose(1, 2).reshape(h.shape))
 
 
 class Transformer(Neural):
@@ -191,35 +192,90 @@ class Transformer(Neural):
         return tree.scatter(torch.cat(leaves) if leaves else total[:0])
 
 
+class Families(NamedTuple):
+    """P prefixes that share what stands before their last symbol, as U families padded to C members."""
+
+    before: Tensor
+    """Prefix of the last step that each family goes on from, int64 (U,)."""
+    of: Tensor
+    """Each prefix's family, int64 (P,)."""
+    place: Tensor
+    """Each prefix's place among the U · C, int64 (P,)."""
+    size: int
+    """C."""
+
+    @classmethod
+    def among(cls, parents: Tensor) -> Families:
+        """Of prefixes by what they go on from, int64 (P,), ascending; of one each where padding would cost more."""
+        rows = torch.arange(len(parents), device=parents.device)
+        before, sizes = torch.unique_consecutive(parents, return_counts=True)
+        size = int(sizes.max())
+        if size * len(before) > PADDING * len(parents):
+            return cls(parents, rows, rows, 1)
+        of = torch.repeat_interleave(sizes)
+        first = sizes.cumsum(dim=0) - sizes
+        return cls(before, of, of * size + rows - first[of], size)
+
+
 class Walk:
-    """Keys and values of the prefixes at one depth of a tree, advanced one symbol at a time."""
+    """Keys and values of the prefixes at one depth of a tree, advanced one symbol at a time.
+
+    Prefixes that differ in their last symbol alone attend to one copy of the keys and values before it.
+    """
 
     def __init__(self, net: Transformer) -> None:
         self.net = net
         self.depth = 0
-        self.cache: list[tuple[Tensor, Tensor]] = []  # per block (prefixes, H, depth, D / H)
+        self.families = Families.among(torch.zeros(1, dtype=torch.long, device=net.positions.device))
+        self.before: list[Tensor] = []  # per block: keys and values that each family shares (2, U, H, depth - 1, D / H)
+        self.last: list[Tensor] = []  # per block: those of each prefix's last symbol (2, P, H, D / H)
 
     def step(self, parents: Tensor, symbols: Tensor) -> Tensor:
         """Logits (P, V) after P prefixes, the i-th being prefix parents[i] of the last step plus symbols[i].
 
-        The first call has one prefix, the empty one; its arguments are not looked at.
+        `parents` must ascend. The first call has one prefix, the empty one; its arguments are not looked at.
         """
         net = self.net
         if self.depth == 0:
             symbols = symbols.new_full((1,), net.vocab_size)
-        h = (net.symbols(symbols) + net.positions[self.depth])[:, None]  # (P, 1, D)
-        cache = []
+            parents = torch.zeros_like(symbols)
+        families = Families.among(parents)
+        h = net.symbols(symbols) + net.positions[self.depth]  # (P, D)
+        before, last = [], []
         for i, block in enumerate(net.blocks):
             assert isinstance(block, Block)
-            q, k, v = block.heads_of(h)  # (P, H, 1, D / H)
+            qkv = block.qkv(block.norm_attention(h)).view(len(h), 3, block.heads, -1)  # (P, 3, H, D / H)
             if self.depth:
-                k = torch.cat([self.cache[i][0][parents], k], dim=2)
-                v = torch.cat([self.cache[i][1][parents], v], dim=2)
-            cache.append((k, v))
-            weights = torch.softmax(q @ k.transpose(2, 3) / math.sqrt(q.shape[-1]), dim=-1)
-            h = block.finish(h, weights @ v)
-        self.cache = cache
+                shared = self.before[i][:, self.families.of[families.before]]
+                newest = self.last[i][:, families.before, :, None]
+                before.append(torch.cat([shared, newest], dim=3))  # (2, U, H, depth, D / H)
+            else:
+                before.append(qkv.new_zeros(2, 1, block.heads, 0, qkv.shape[-1]))
+            last.append(qkv[:, 1:].transpose(0, 1))
+            h = block.finish(h, attend(qkv, before[i], families))
+        self.families, self.before, self.last = families, before, last
         self.depth += 1
         net.meter(len(symbols))
-        logits: Tensor = net.head(net.norm(h[:, 0]))
+        logits: Tensor = net.head(net.norm(h))
         return logits
+
+
+def attend(qkv: Tensor, before: Tensor, families: Families) -> Tensor:
+    """Attended values (P, D) of P prefixes at their last symbol.
+
+    Args:
+        qkv: queries, keys and values of the last symbols (P, 3, H, D / H).
+        before: keys and values of each family's earlier symbols (2, U, H, depth, D / H).
+        families: which prefix belongs to which family.
+    """
+    rows, _, heads, width = qkv.shape
+    places = len(families.before) * families.size
+    if places != rows:
+        qkv = qkv.new_zeros(places, *qkv.shape[1:]).index_copy_(0, families.place, qkv)
+    q, k, v = qkv.view(-1, families.size, 3, heads, width).permute(2, 0, 3, 1, 4)  # (U, H, C, D / H)
+    own = (q * k).sum(dim=-1)[:, :, None]  # (U, H, 1, C)
+    scores = torch.cat([before[0] @ q.transpose(2, 3), own], dim=2) / math.sqrt(width)  # (U, H, depth + 1, C)
+    weights = torch.softmax(scores.movedim(2, 0), dim=0).movedim(0, 3)  # along memory's slowest axis it is 20 x faster
+    attended = weights[..., :-1] @ before[1] + weights[..., -1:] * v
+    out: Tensor = attended.transpose(1, 2).reshape(places, heads * width)
+    return out if places == rows else out[families.place]

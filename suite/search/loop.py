@@ -8,7 +8,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from suite import executor
 from suite.errors import UserError
 from suite.records import canonical
 from suite.search import study as studies
-from suite.search.objective import Configuration, TrialFailed, of_seed, of_seeds, spent
+from suite.search.objective import METRICS_OF_SEEDS, Configuration, TrialFailed, of_seed, spent
 from suite.search.sweep import Sweep, parse
 
 
@@ -72,7 +71,7 @@ def tune(
     if trials < 1 or jobs < 1 or heartbeat < 1:
         raise UserError(f"--trials, --jobs and --heartbeat must be at least 1, got {trials}, {jobs} and {heartbeat}")
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-    check(sweep)
+    configuration(sweep, sweep.defaults()).check()
     url = url or studies.default_url(results)
     study = studies.open_study(sweep, studies.connect(url, heartbeat), name)
     job = Job(
@@ -92,13 +91,6 @@ def tune(
     return study
 
 
-def check(sweep: Sweep) -> None:
-    """UserError where the cells of the sweep could not run, before there is a study."""
-    from suite.runner import identify
-
-    identify(**configuration(sweep, sweep.defaults()).call(sweep.settings.first_seed))
-
-
 def _missing(study: Study, trials: int) -> int | None:
     """How many trials are to be begun, those that wait in the queue included; None where all have ended."""
     all_trials = study.get_trials(deepcopy=False)
@@ -114,9 +106,9 @@ def _run(items: list[Job], jobs: int, study: Study) -> Generator[int | None]:
             yield _one(job, study)
         return
     pool = functools.partial(executor.WorkerPool, threads=1)
-    with contextlib.closing(executor.run_all(_in_worker, items, jobs=jobs, pool=pool)) as outcomes:
+    with contextlib.closing(executor.run_all(_in_worker, items, executor.Workers(jobs, pool))) as outcomes:
         for _, outcome in outcomes:
-            if isinstance(outcome, BrokenExecutor):
+            if isinstance(outcome, Exception):
                 raise RuntimeError(f"the processes of trials died {1 + executor.RETRIES} times in a row ({outcome})")
             yield outcome
 
@@ -186,7 +178,7 @@ def evaluate(trial: Trial, sweep: Sweep, results: Path | None) -> float | list[f
         raise
     finally:
         trial.set_user_attr("spent", costs)
-    values = [of_seeds(metric, seeds[metric]) for metric in sweep.metrics]
+    values = [METRICS_OF_SEEDS[metric](seeds[metric]) for metric in sweep.metrics]
     return values[0] if len(values) == 1 else values
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from suite.curves import area_over_log_nre
 from suite.errors import UserError
 from suite.records import Record
 from suite.search.sweep import Settings
@@ -39,6 +39,12 @@ class Configuration(NamedTuple):
             "protocol": self.settings.protocol,
             "points": self.settings.points,
         }
+
+    def check(self) -> None:
+        """UserError where the cells could not run, before anything is written."""
+        from suite.identity import identify
+
+        identify(**self.call(self.settings.first_seed))
 
     def cells(
         self, results: Path | None, sweep: Mapping[str, Any] | None, progress: Callable[..., None] | None = None
@@ -76,18 +82,12 @@ def positive(point: Mapping[str, Any]) -> float:
 
 
 def success_rate_auc(record: Record) -> float:
-    """Mean success rate over log NRE, from the first batch to the last (trapezoids); above zero.
-
-    A policy that was made without an evaluation counts as it is at the end: controls spend nothing.
-    """
-    curve = record.result["curve"]
-    points = [point for point in curve if point["nre"] > 0]
-    if len(points) < 2 or points[0]["nre"] == points[-1]["nre"]:
-        return positive(curve[-1])
-    area = 0.0
-    for left, right in itertools.pairwise(points):
-        area += math.log(right["nre"] / left["nre"]) * (positive(left) + positive(right)) / 2
-    return area / math.log(points[-1]["nre"] / points[0]["nre"])
+    """Area under the success rate over log NRE, as the leaderboard has it; above zero."""
+    curve = [{**point, "success_rate": positive(point)} for point in record.result["curve"]]
+    area = area_over_log_nre(curve, record.identity["budget"])
+    if area is None:
+        raise UserError("the area over log NRE needs a budget of at least 2")
+    return area
 
 
 def distinct_successes(record: Record) -> float:
@@ -107,11 +107,26 @@ def of_seed(metric: str, record: Record) -> float:
     return _OF_ONE[metric](record)
 
 
-def of_seeds(metric: str, values: Sequence[float]) -> float:
-    """A configuration's value of a metric: geometric mean of rates, arithmetic mean of counts."""
-    if metric == "distinct_successes":
-        return math.fsum(values) / len(values)
+def geometric_mean(values: Sequence[float]) -> float:
     return math.exp(math.fsum(map(math.log, values)) / len(values))
+
+
+def mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+METRICS_OF_SEEDS: dict[str, Callable[[Sequence[float]], float]] = {
+    "success_rate": geometric_mean,
+    "success_rate_auc": geometric_mean,
+    "distinct_successes": mean,
+}
+"""How the seeds of one configuration become its value."""
+
+
+def values(records: Sequence[Record], settings: Settings) -> dict[str, float]:
+    """All that a finished trial logs; no area where only the ends of the curve were measured."""
+    names = [name for name in METRICS_OF_SEEDS if name != "success_rate_auc" or settings.points == "all"]
+    return {name: METRICS_OF_SEEDS[name]([of_seed(name, record) for record in records]) for name in names}
 
 
 def spent(record: Record) -> list[int]:

@@ -26,6 +26,8 @@ HEARTBEAT = 30
 """Seconds between the signs of life of a running trial; four times as long without one, and it is run again."""
 PATIENCE = 20.0
 """Seconds that a process waits for SQLite's lock."""
+TABLES_LOCK = 0x5EED
+"""The key under which PostgreSQL lets one process at a time look for Optuna's tables and make them."""
 STARTUP_TRIALS = 8
 """Trials that TPE draws at random before it models anything; the first of them has the shipped defaults."""
 RETRIES = 3
@@ -116,7 +118,7 @@ def connect(url: str, heartbeat: int = HEARTBEAT, *, create: bool = True) -> RDB
     for short in ("postgres://", "postgresql://"):
         if url.startswith(short):
             url = "postgresql+psycopg://" + url.removeprefix(short)
-    with stable(), reachable(url):
+    with stable(), reachable(url), _alone(url):
         return RDBStorage(
             url,
             engine_kwargs=options,
@@ -124,6 +126,18 @@ def connect(url: str, heartbeat: int = HEARTBEAT, *, create: bool = True) -> RDB
             grace_period=4 * heartbeat,
             heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
         )
+
+
+@contextlib.contextmanager
+def _alone(url: str) -> Iterator[None]:
+    """Hold off other processes that make Optuna's tables in the same PostgreSQL at this moment, as a cluster's do."""
+    if not url.startswith("postgresql"):
+        yield
+        return
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:  # the lock ends with it
+        connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_lock(TABLES_LOCK)))
+        yield
 
 
 @contextlib.contextmanager
@@ -158,12 +172,13 @@ def _shown(url: str) -> str:
         return url
 
 
-def open_study(sweep: Sweep, storage: RDBStorage | None, name: str | None = None) -> Study:
+def open_study(sweep: Sweep, storage: RDBStorage | None, name: str | None = None, *, prune: bool = True) -> Study:
     """The study of a sweep, made if it is not there, its first trial the shipped defaults.
 
     Args:
         storage: where it is kept; None keeps it in memory.
         name: another name than the one that the file's content gives.
+        prune: whether the sweep's pruner is used.
 
     Raises:
         UserError: a study of that name is of another sweep, or of other code.
@@ -176,7 +191,7 @@ def open_study(sweep: Sweep, storage: RDBStorage | None, name: str | None = None
             storage=storage,
             directions=["maximize"] * len(sweep.metrics),
             sampler=Reproducible(sweep),
-            pruner=pruner(sweep),
+            pruner=pruner(sweep) if prune else NopPruner(),
             load_if_exists=True,
         )
         attributes = study.user_attrs

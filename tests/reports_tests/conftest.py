@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import json
+import math
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,9 @@ import pytest
 from suite import intervals, records
 
 CONTROLS = ("uniform", "temperature", "tail", "blind", "rnd-filter")
+
+
+clopper_pearson = functools.cache(intervals.clopper_pearson)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +82,24 @@ class Results:
         records.write(record)
         return record
 
+    def add_many(self, runs: int, points: int = 30) -> None:
+        """Write `runs` records of `points` points: ten methods on ten tasks, half of them sampled, quickly."""
+        rng = random.Random(0)
+        names = ("banel", "rnd", "count", "pseudo-count", "pretrained", *CONTROLS)
+        tasks = [f"task{i}-v1" for i in range(10)]
+        places = list(itertools.product(tasks, names))
+        for i in range(runs):
+            seed, (task, name) = i // len(places), places[i % len(places)]
+            n = 10_000 if tasks.index(task) % 2 else None
+            rise = rng.uniform(0.1, 0.2)
+            rates = [math.exp(rise * i) * 4e-4 for i in range(points)]
+            made = finished([point(i, 250 * i, rate, n) for i, rate in enumerate(_counted(rates, n))], None, n)
+            content = identity_of(task, name, seed, n) | {"budget": 7500}
+            record = records.Record(records.cell_of(content), content, made, usual_meta(), self.folder / "cells")
+            path = self.folder / "cells" / record.cell
+            path.mkdir(parents=True)
+            (path / "record.json").write_text(json.dumps(record.to_dict()))
+
     def verify(self, record: records.Record, verdict: bool) -> None:
         """Leave the verdict of `suite verify` beside a record."""
         hashes = records.file_hashes(record.folder)
@@ -82,10 +107,29 @@ class Results:
         (record.folder / "verify.json").write_text(json.dumps(content))
 
 
+def identity_of(task: str, baseline: str, seed: int, n: int | None) -> dict[str, Any]:
+    return {
+        "task": {"id": task, "config": {}, "source_sha256": "bb", "assets": {}},
+        "baseline": {"id": baseline, "config": {}, "source_sha256": "aa", "control": baseline in CONTROLS},
+        "seed": seed,
+        "protocol": "failures-only",
+        "duplicates": "charge",
+        "budget": 1000,
+        "heldout": "exact" if n is None else str(n),
+        "device": "cpu",
+        "threads": 1,
+    }
+
+
+def _counted(rates: Sequence[float], n: int | None) -> list[float]:
+    """The rates as hits / n, of few different hits, where they are sampled."""
+    return list(rates) if n is None else [float(f"{rate * n:.1g}") / n for rate in rates]
+
+
 def point(index: int, nre: int, rate: float | None, n: int | None) -> dict[str, Any]:
     low = high = rate
     if rate is not None and n is not None:
-        low, high = intervals.clopper_pearson(round(rate * n), n)
+        low, high = clopper_pearson(round(rate * n), n)
     return {
         "round": index,
         "nre": nre,

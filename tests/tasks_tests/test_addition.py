@@ -20,10 +20,11 @@ from suite import config as configs
 from suite import registry, runner
 from suite.errors import UserError
 from suite.generators import Transformer
+from suite.identity import identify, kept_task
 from suite.policy import Acceptance, Filtered
 from tasks import addition
-from tasks import addition_grammar as grammar
-from tasks.addition import Addition
+from tasks.addition import GRAMMAR, Addition
+from tasks.addition_grammar import EQUALS, STOP, SYMBOLS
 
 every_pair = pytest.mark.parametrize("pair", ["addition-v1", pytest.param("addition-tune-v1", marks=pytest.mark.slow)])
 
@@ -36,20 +37,20 @@ def task_of(task_id: str = "addition-v1") -> Addition:
 
 
 def encoded(*questions: str) -> Tensor:
-    return torch.tensor([[grammar.SYMBOLS.index(s) for s in question.ljust(8, "=")] for question in questions])
+    return torch.tensor([[SYMBOLS.index(s) for s in question.ljust(8, "=")] for question in questions])
 
 
 @torch.no_grad()
 def greedy(net: Transformer, question: str) -> str:
     """What the target answers, one symbol after another, each by a whole forward pass."""
-    symbols = [grammar.SYMBOLS.index(symbol) for symbol in question]
+    symbols = [SYMBOLS.index(symbol) for symbol in question]
     answer = ""
-    for _ in range(grammar.ANSWER_LENGTH):
+    for _ in range(GRAMMAR.answer_length):
         x = torch.tensor([symbols + [0] * (13 - len(symbols))])
         symbol = int(net.logits(x)[0, len(symbols)].argmax())
-        if symbol == grammar.STOP:
+        if symbol == STOP:
             return answer
-        answer += grammar.SYMBOLS[symbol]
+        answer += SYMBOLS[symbol]
         symbols.append(symbol)
     return answer + "…"  # it did not stop in time
 
@@ -63,8 +64,8 @@ def pick(task: Addition, failing: bool, leading_zero: bool, n: int) -> Tensor:
     """n random questions of one kind, int64 (n, 8)."""
     index = (task.table == failing).nonzero().squeeze(1)
     index = index[torch.randperm(len(index), generator=torch.Generator().manual_seed(0))]
-    x = grammar.write(index if failing else index[: 40 * n])
-    return x[grammar.read(x)[2] == leading_zero][:n]
+    x = GRAMMAR.write(index if failing else index[: 40 * n])
+    return x[GRAMMAR.read(x)[2] == leading_zero][:n]
 
 
 # -- the target ----------------------------------------------------------------------------------------------------
@@ -75,10 +76,10 @@ def test_the_margin_says_what_greedy_decoding_answers(failing: bool, leading_zer
     task = task_of()
     x = pick(task, failing, leading_zero, 60)
     assert len(x) == 60
-    questions = grammar.text(x)
+    questions = GRAMMAR.text(x)
     wrong = [greedy(task.target.net, question) != solved(question) for question in questions]
     assert wrong == [failing] * len(x)
-    margin = task.target.margin(x, grammar.read(x)[1])
+    margin = task.target.margin(x, GRAMMAR.read(x)[1])
     assert (margin.dtype, margin.shape) == (torch.float64, (len(x),))
     assert (margin <= 0).tolist() == wrong
 
@@ -87,8 +88,8 @@ def test_the_margin_is_the_least_lead_of_the_true_symbols() -> None:
     """By whole forward passes over question, true answer and stop symbol, which is the least sure one of some."""
     task, least_sure = task_of(), set()
     x = torch.cat([pick(task, False, False, 30), pick(task, True, True, 60)])
-    for row, question in zip(task.target.margin(x, grammar.read(x)[1]), grammar.text(x), strict=True):
-        symbols = [grammar.SYMBOLS.index(s) for s in question + solved(question)] + [grammar.STOP]
+    for row, question in zip(task.target.margin(x, GRAMMAR.read(x)[1]), GRAMMAR.text(x), strict=True):
+        symbols = [SYMBOLS.index(s) for s in question + solved(question)] + [STOP]
         with torch.no_grad():
             logits = task.target.net.logits(torch.tensor([symbols + [0] * (13 - len(symbols))]))[0]
         leads = []
@@ -102,8 +103,8 @@ def test_the_margin_is_the_least_lead_of_the_true_symbols() -> None:
 
 def test_the_margin_does_not_depend_on_its_neighbours() -> None:
     task = task_of()
-    x = grammar.write(torch.randperm(grammar.QUESTIONS, generator=torch.Generator().manual_seed(3))[:200])
-    total = grammar.read(x)[1]
+    x = GRAMMAR.write(torch.randperm(GRAMMAR.questions, generator=torch.Generator().manual_seed(3))[:200])
+    total = GRAMMAR.read(x)[1]
     together = task.target.margin(x, total)
     alone = torch.cat([task.target.margin(x[i : i + 1], total[i : i + 1]) for i in range(50)])
     torch.testing.assert_close(together[:50], alone, rtol=0, atol=1e-4)
@@ -113,7 +114,7 @@ def test_the_margin_does_not_depend_on_its_neighbours() -> None:
 def test_near_ties_are_decided_in_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     task = task_of()
     x = pick(task, True, False, 40)
-    total = grammar.read(x)[1]
+    total = GRAMMAR.read(x)[1]
     monkeypatch.setattr("tasks.addition_target.DOUBTFUL", math.inf)
     exact = task.target.margin(x, total)
     monkeypatch.setattr("tasks.addition_target.DOUBTFUL", 0.0)
@@ -130,11 +131,11 @@ def test_the_table_agrees_with_the_target(pair: str) -> None:
     """On 1,000 questions at random, 300 that fail, and all that fail without a leading zero."""
     task = task_of(pair)
     index = task.table.nonzero().squeeze(1)
-    plain = index[~grammar.read(grammar.write(index))[2]]
+    plain = index[~GRAMMAR.read(GRAMMAR.write(index))[2]]
     generator = torch.Generator().manual_seed(1)
-    some = torch.randperm(grammar.QUESTIONS, generator=generator)[:1000]
+    some = torch.randperm(GRAMMAR.questions, generator=generator)[:1000]
     failing = index[torch.randperm(len(index), generator=generator)[:300]]
-    x = grammar.write(torch.cat([some, failing, plain]))
+    x = GRAMMAR.write(torch.cat([some, failing, plain]))
     rewards = task.verify(x)
     assert torch.equal(rewards, task.verify_heldout(x))
     assert rewards[1000:].all()
@@ -144,12 +145,12 @@ def test_the_table_agrees_with_the_target(pair: str) -> None:
 def test_the_manifest_counts_the_table(pair: str) -> None:
     task = task_of(pair)
     measured = task.manifest["measured"]
-    zero = grammar.read(grammar.write(task.table.nonzero().squeeze(1)))[2]
+    zero = GRAMMAR.read(GRAMMAR.write(task.table.nonzero().squeeze(1)))[2]
     assert measured["failures"] == int(task.table.sum())
     assert measured["failures_leading_zero"] == int(zero.sum())
     assert measured["failures_rest"] == int((~zero).sum())
     assert measured["error_without_leading_zeros"] == pytest.approx(measured["failures_rest"] / 1e6)
-    assert measured["questions"] == len(task.table) == grammar.QUESTIONS
+    assert measured["questions"] == len(task.table) == GRAMMAR.questions
     assert measured["smallest_margin"] > 1e-9  # far above the rounding of double precision
 
 
@@ -178,7 +179,7 @@ def test_the_base_rate_is_the_manifests_in_two_parts(pair: str) -> None:
     task = task_of(pair)
     measured = task.manifest["measured"]
     p = task.success_log_probs(task.prior()).exp()
-    zero = grammar.read(task.successes)[2]
+    zero = GRAMMAR.read(task.successes)[2]
     assert float(p.sum()) == pytest.approx(measured["base_rate"], rel=1e-4)
     assert float(p[zero].sum()) == pytest.approx(measured["base_rate_leading_zero"], rel=1e-4)
     assert float(p[~zero].sum()) == pytest.approx(measured["base_rate_rest"], rel=1e-4)
@@ -196,14 +197,14 @@ def test_the_base_rate_of_addition_v1_is_the_papers() -> None:
 def test_uniform_questions_succeed_as_often_as_the_table_says(task_id: str) -> None:
     task = task_of(task_id)
     uniform = task.prior().uniform()
-    questions = grammar.QUESTIONS if task.leading_zeros else 1_000_000
+    questions = GRAMMAR.questions if task.leading_zeros else 1_000_000
     assert task.exact(uniform) == pytest.approx(len(task.successes) / questions, rel=1e-9)
     x = uniform.sample(2000, torch.Generator().manual_seed(0))
     assert task.valid(x).all()
     assert uniform.log_prob(x).tolist() == pytest.approx([-math.log(questions)] * 2000)
     outside = encoded("1+1=1===", "=", *(() if task.leading_zeros else ("01+1=",)))
     assert uniform.log_prob(outside).tolist() == [-math.inf] * len(outside)
-    lengths = [len(text) for text in grammar.text(x)]
+    lengths = [len(text) for text in GRAMMAR.text(x)]
     three = np.mean([length == 8 for length in lengths])  # both operands of three digits
     expected = (1000 / 1110) ** 2 if task.leading_zeros else 0.9**2
     assert three == pytest.approx(expected, abs=4 * (0.2 / 2000) ** 0.5)
@@ -216,7 +217,7 @@ def test_the_forest_of_successes_gives_their_probabilities() -> None:
     x = task.successes[rows]
     with torch.no_grad():
         logits = prior.logits(x)
-    until_end = x.ne(grammar.EQUALS).cumprod(dim=1).roll(1, 1)
+    until_end = x.ne(EQUALS).cumprod(dim=1).roll(1, 1)
     until_end[:, 0] = 1
 
     def by_hand(temperature: float) -> Tensor:
@@ -289,9 +290,9 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (tmp_path / "addition-v1").mkdir(exist_ok=True)
         shutil.copy(file, tmp_path / "addition-v1")
     monkeypatch.setattr(addition, "ASSETS", tmp_path)
-    runner._probe.cache_clear()  # tasks that were built from the good folder, and afterwards those from this one
+    kept_task.cache_clear()  # tasks that were built from the good folder, and afterwards those from this one
     yield tmp_path / "addition-v1"
-    runner._probe.cache_clear()
+    kept_task.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["target.safetensors", "attacker.safetensors", "failures.safetensors"])
@@ -323,11 +324,11 @@ def test_a_manifest_that_is_none_is_refused(copied: Path) -> None:
 
 
 def test_the_cell_knows_the_files_and_damage_is_found_before_a_run(tmp_path: Path, copied: Path) -> None:
-    identity = runner.identify("addition-v1", "pretrained", heldout="off")
+    identity = identify("addition-v1", "pretrained", heldout="off")
     manifest = json.loads((copied / "manifest.json").read_text())
     assert identity.content["task"]["assets"] == manifest["files"]
     (copied / "target.safetensors").write_bytes(b"")
-    runner._probe.cache_clear()
+    kept_task.cache_clear()
     with pytest.raises(UserError, match=r"target\.safetensors: sha256"):
         runner.run("addition-v1", "pretrained", results=tmp_path / "results", tracking="off")
     assert not (tmp_path / "results").exists()

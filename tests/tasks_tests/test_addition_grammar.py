@@ -12,27 +12,28 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tasks import addition_grammar as grammar
+from tasks.addition_grammar import STOP, SYMBOLS, Grammar
 from tasks.addition_pretrain import pack, schedule, unpack
 
+GRAMMAR = Grammar(digits=3)
 OPERANDS = [f"{value:0{digits}d}" for digits in (1, 2, 3) for value in range(10**digits)]
 
 
 def encode(text: str) -> list[int]:
-    return [grammar.SYMBOLS.index(symbol) for symbol in text]
+    return [SYMBOLS.index(symbol) for symbol in text]
 
 
 def test_there_are_as_many_questions_as_pairs_of_operands() -> None:
-    assert len(OPERANDS) == grammar.OPERANDS == 1110
-    assert grammar.QUESTIONS == 1_232_100
+    assert len(OPERANDS) == GRAMMAR.operands == 1110
+    assert GRAMMAR.questions == 1_232_100
 
 
 def test_all_indices_are_written_and_read_back() -> None:
     """Index i is the pair (i // 1110, i % 1110) of operands; sums and leading zeros by Python."""
     value = np.array([int(text) for text in OPERANDS])
     zero = np.array([len(text) > 1 and text[0] == "0" for text in OPERANDS])
-    index = torch.arange(grammar.QUESTIONS)
-    read = [grammar.read(grammar.write(part)) for part in torch.split(index, 200_000)]
+    index = torch.arange(GRAMMAR.questions)
+    read = [GRAMMAR.read(GRAMMAR.write(part)) for part in torch.split(index, 200_000)]
     found, total, leading = (torch.cat(column) for column in zip(*read, strict=True))
     assert torch.equal(found, index)
     assert (total.numpy() == (value[:, None] + value[None, :]).ravel()).all()
@@ -40,30 +41,30 @@ def test_all_indices_are_written_and_read_back() -> None:
     assert int((~leading).sum()) == 1_000_000
 
 
-@given(st.lists(st.integers(0, grammar.QUESTIONS - 1), min_size=1, max_size=50))
-@example([0, 9, 10, 109, 110, 1109, 1110, grammar.QUESTIONS - 1])
+@given(st.lists(st.integers(0, GRAMMAR.questions - 1), min_size=1, max_size=50))
+@example([0, 9, 10, 109, 110, 1109, 1110, GRAMMAR.questions - 1])
 def test_questions_are_the_strings_of_their_operands(indices: list[int]) -> None:
     expected = [f"{OPERANDS[i // 1110]}+{OPERANDS[i % 1110]}=" for i in indices]
-    x = grammar.write(torch.tensor(indices))
+    x = GRAMMAR.write(torch.tensor(indices))
     assert (x.dtype, x.shape) == (torch.int64, (len(indices), 8))
-    assert grammar.text(x) == expected
+    assert GRAMMAR.text(x) == expected
     assert x.tolist() == [encode(text.ljust(8, "=")) for text in expected]
 
 
-@given(st.integers(0, grammar.QUESTIONS - 1))
+@given(st.integers(0, GRAMMAR.questions - 1))
 def test_answers_are_pythons(index: int) -> None:
     a, b = int(OPERANDS[index // 1110]), int(OPERANDS[index % 1110])
-    x = grammar.write(torch.tensor([index]))
-    full, where = grammar.with_answer(x, grammar.read(x)[1])
-    question, answer = grammar.text(x)[0], str(a + b)
+    x = GRAMMAR.write(torch.tensor([index]))
+    full, where = GRAMMAR.with_answer(x, GRAMMAR.read(x)[1])
+    question, answer = GRAMMAR.text(x)[0], str(a + b)
     expected = [*encode(question), *encode(answer)]
-    assert full[0].tolist() == expected + [grammar.STOP] * (13 - len(expected))
+    assert full[0].tolist() == expected + [STOP] * (13 - len(expected))
     # the answer and its stop symbol are what the target is trained on and asked for
     start = len(question)
     assert where[0].tolist() == [start <= i <= start + len(answer) for i in range(13)]
 
 
-@given(st.lists(st.text(grammar.SYMBOLS, min_size=8, max_size=8), min_size=1, max_size=20))
+@given(st.lists(st.text(SYMBOLS, min_size=8, max_size=8), min_size=1, max_size=20))
 @example(
     [
         "1+1=====",
@@ -82,7 +83,7 @@ def test_answers_are_pythons(index: int) -> None:
 def test_what_is_no_question_is_not_read(strings: list[str]) -> None:
     """Against a regular expression over all eight symbols."""
     pattern = re.compile(r"(\d{1,3})\+(\d{1,3})=+")
-    index, total, zero = grammar.read(torch.tensor([encode(text) for text in strings]))
+    index, total, zero = GRAMMAR.read(torch.tensor([encode(text) for text in strings]))
     for text, i, t, z in zip(strings, index.tolist(), total.tolist(), zero.tolist(), strict=True):
         match = pattern.fullmatch(text)
         if match is None:
@@ -95,19 +96,19 @@ def test_what_is_no_question_is_not_read(strings: list[str]) -> None:
 
 
 def test_reading_no_strings_reads_nothing() -> None:
-    assert [len(column) for column in grammar.read(torch.zeros(0, 8, dtype=torch.long))] == [0, 0, 0]
+    assert [len(column) for column in GRAMMAR.read(torch.zeros(0, 8, dtype=torch.long))] == [0, 0, 0]
 
 
 def test_training_questions_have_no_leading_zeros_and_lengths_at_random() -> None:
-    x = grammar.plain_questions(9000, torch.Generator().manual_seed(0))
-    index, _, zero = grammar.read(x)
+    x = GRAMMAR.plain_questions(9000, torch.Generator().manual_seed(0))
+    index, _, zero = GRAMMAR.read(x)
     assert bool((index >= 0).all())
     assert not zero.any()
-    lengths = [tuple(len(side) for side in text[:-1].split("+")) for text in grammar.text(x)]
+    lengths = [tuple(len(side) for side in text[:-1].split("+")) for text in GRAMMAR.text(x)]
     counts = [lengths.count(pair) for pair in itertools.product((1, 2, 3), repeat=2)]
     assert sum(counts) == 9000
     assert stats.chisquare(counts).pvalue > 1e-3
-    short = [int(text[0]) for text, pair in zip(grammar.text(x), lengths, strict=True) if pair[0] == 1]
+    short = [int(text[0]) for text, pair in zip(GRAMMAR.text(x), lengths, strict=True) if pair[0] == 1]
     assert stats.chisquare(np.bincount(short, minlength=10)).pvalue > 1e-3  # 0 among them
 
 

@@ -1,0 +1,89 @@
+"""`suite trial`: one configuration of a sweep, the command that W&B's agents start."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from suite.errors import UserError
+from suite.records import canonical, results_folder
+from suite.search.sweep import literal
+
+
+@click.command("trial", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), help="JSON object of settings and fields, all in one."
+)
+@click.option("--results", type=click.Path(path_type=Path), help="Folder of records [$SUITE_RESULTS or results].")
+@click.option(
+    "--tracking",
+    type=click.Choice(("offline", "online", "off")),
+    default="offline",
+    show_default=True,
+    help="Weights & Biases; online under an agent.",
+)
+@click.pass_context
+def command(ctx: click.Context, config_file: Path | None, results: Path | None, tracking: str) -> None:
+    """Run all seeds of one configuration, and log what it is worth as one W&B run.
+
+    Settings (task, baseline, seeds, budget …) and fields of the baseline's config stand side by side, as a sweep's
+    parameters do: in --config, or as --key=value, which overrules it. A field of the task's is --task.field=value.
+    """
+    from suite.search import tracking as trackers
+    from suite.search.objective import Configuration, TrialFailed, values
+    from suite.search.sweep import split
+
+    given = (_read(config_file) if config_file else {}) | _flags(ctx.args)
+    trial = Configuration(*split(given))
+    trial.check()
+    folder = results_folder(results)
+    name = os.environ.get("WANDB_RUN_ID") or hashlib.sha256(canonical(given).encode()).hexdigest()[:12]
+    origin = {"study": os.environ.get("WANDB_SWEEP_ID"), "trial": name}
+    tracker = trackers.start(tracking, folder / "trials" / name, trial, given)
+    records = []
+    try:
+        for record in trial.cells(folder, origin):
+            if record.status == "finished":
+                tracker.seed(record)
+                records.append(record)
+    except TrialFailed as error:
+        tracker.abort(str(error))
+        click.echo(f"suite: {error}", err=True)
+        ctx.exit(1)
+    except BaseException as error:
+        tracker.abort(str(error) or type(error).__name__)
+        raise
+    objectives = values(records, trial.settings)
+    tracker.conclude(records, objectives)
+    click.echo(json.dumps(objectives))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"--config {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"--config {path}: not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f'--config {path}: expected a JSON object, {{"task": "addition-v1", "baseline": "banel"}}')
+    return content
+
+
+def _flags(args: Sequence[str]) -> dict[str, Any]:
+    """`--key=value` and `--key value` as Python values."""
+    found: dict[str, Any] = {}
+    rest = list(args)
+    while rest:
+        word = rest.pop(0)
+        key, given, text = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or not (given or rest):
+            raise UserError(f"{word!r} is no option; write --key=value")
+        found[key] = literal(text if given else rest.pop(0))
+    return found
