@@ -8,6 +8,7 @@ trial's end to the next one's, of both loops in turns.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import sys
 import tempfile
@@ -43,7 +44,7 @@ def suite_loop(sweep: search.Sweep, folder: Path, trials: int) -> list[float]:
     """Seconds between the ends of trials under `suite sweep --jobs 1`."""
     ends: list[float] = []
     search.tune(sweep, trials=trials, results=folder, progress=lambda state: ends.append(time.perf_counter()))
-    return [after - before for before, after in zip(ends[1:], ends[2:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(ends[1:])]
 
 
 def bare_loop(sweep: search.Sweep, folder: Path, trials: int) -> list[float]:
@@ -63,7 +64,7 @@ def bare_loop(sweep: search.Sweep, folder: Path, trials: int) -> list[float]:
         return float(drawn["distil_lr"])
 
     bare.optimize(objective, n_trials=trials, callbacks=[lambda _, __: ends.append(time.perf_counter())])
-    return [after - before for before, after in zip(ends, ends[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(ends)]
 
 
 def measure(seconds: float, trials: int, rounds: int = 3) -> tuple[float, float]:
