@@ -12,10 +12,14 @@ TASKS: dict[str, str] = {
 }
 
 TAGS: dict[str, tuple[str, ...]] = {
-    "gaussian-v1": ("paper", "exact"),
+    "gaussian-v1": ("paper", "exact", "text"),
     "addition-v1": ("paper", "exact", "text"),
     "addition-nozeros-v1": ("paper", "exact", "text"),
     "addition-tune-v1": ("tuning", "exact", "text"),
+    "lock-v1": ("control", "exact", "text"),
+    "lock-tune-v1": ("tuning", "control", "exact", "text"),
+    "decoys-v1": ("exact", "text"),
+    "decoys-tune-v1": ("tuning", "exact", "text"),
 }
 """What `suite report --tag` picks tasks by: `paper`, a task of the BaNEL paper; `exact`, its successes are
 enumerated; `control`, nothing can be learnt there; `tuning`, for choosing configurations and not for reporting;
