@@ -8,6 +8,8 @@ BUDGET ?= 7500
 JOBS ?= 2
 RESULTS ?= results
 OUT ?= leaderboard
+# A Markdown file whose marked block is to hold table and curves, as for `make leaderboard OUT=docs/results README=README.md`.
+README ?=
 MODE ?= pr
 
 BIN := .venv/bin
@@ -27,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 leaderboard: $(STAMP)
 	@$(BIN)/suite bench --tasks $(TASKS) --baselines $(BASELINES) --seeds $(SEEDS) --budget $(BUDGET) \
 		--jobs $(JOBS) --results $(RESULTS); status=$$?; \
-	$(BIN)/suite report --results $(RESULTS) --out $(OUT) && exit $$status
+	$(BIN)/suite report --results $(RESULTS) --out $(OUT) $(if $(README),--readme $(README)) && exit $$status
 
 # All that needs no server, the slow tests too.
 test: $(STAMP)

@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": "suite.commands.verify:command",
     "check": "reports.gate_cli:check",
     "pretrain": "suite.commands.pretrain:command",
+    "reproduce": "reports.reproduce:command",
     "sync": "suite.commands.sync:command",
 }
 SUMMARIES = {
@@ -43,6 +44,7 @@ SUMMARIES = {
     "verify": "Check records against their ledgers and policies.",
     "check": "Judge records by a committed reference: the gate of CI.",
     "pretrain": "Make the assets of a task.",
+    "reproduce": "Make the paper's table and figures, its numbers beside ours.",
     "sync": "Upload to Weights & Biases what was tracked offline.",
 }
 

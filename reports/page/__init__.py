@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 LARGEST_SVG = 90_000
 """Bytes from which on a figure is put on the page as pixels."""
-MOST_FIGURES = 2_000_000
-"""Bytes of figures on a page; those after it are only in the folder."""
+MOST = 4_900_000
+"""Bytes of a page; figures that no longer fit are only in the folder."""
 
 
 def render(
@@ -44,8 +44,12 @@ def render(
 
     places = {cell: i for i, row in enumerate(rows) for cell in row.cells}
     records = sorted(records, key=lambda record: (places.get(record.cell, len(rows)), record.seed))
-    pictures = _pictures(drawn)
-    details = runs.pack(records, rows)
+    details, library, table = runs.pack(records, rows), grids.library(), grids.runs(records, rows)
+    sections = [_section(i, task, rows) for i, task in enumerate(dict.fromkeys(row.task for row in rows))]
+    grown = [setting["table"] for section in sections for setting in section["settings"]]
+    pictures = _pictures(drawn, MOST - sum(map(len, (library, table, *details.groups, *grown))))
+    for section in sections:
+        section["figures"] = [picture for picture in pictures if picture["task"] == section["name"]]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -57,10 +61,10 @@ def render(
     return environment.get_template("template.html").render(
         style=Markup((HERE / "style.css").read_text()),
         script=Markup((HERE / "script.js").read_text()),
-        library=Markup(grids.library()),
-        tasks=[_section(i, task, rows, pictures) for i, task in enumerate(dict.fromkeys(row.task for row in rows))],
+        library=Markup(library),
+        tasks=sections,
         overall=[picture for picture in pictures if picture["task"] is None],
-        runs=Markup(grids.runs(records, rows)),
+        runs=Markup(table),
         details=details,
         legend=[line.translate({ord(mark): None for mark in "*`"}) for line in tables.LEGEND],
         notes=notes,
@@ -69,8 +73,8 @@ def render(
     )
 
 
-def _section(i: int, task: str, rows: Sequence[Row], pictures: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What the template shows of one task."""
+def _section(i: int, task: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """What the template shows of one task, but its figures."""
     from markupsafe import Markup
 
     from reports import tables
@@ -85,23 +89,18 @@ def _section(i: int, task: str, rows: Sequence[Row], pictures: Sequence[dict[str
         }
         for k, block in enumerate(tables.blocks(row for row in rows if row.task == task))
     ]
-    return {
-        "id": f"task-{i}",
-        "name": task,
-        "settings": settings,
-        "figures": [picture for picture in pictures if picture["task"] == task],
-    }
+    return {"id": f"task-{i}", "name": task, "settings": settings}
 
 
-def _pictures(drawn: Sequence[Drawn]) -> list[dict[str, Any]]:
-    """The figures as HTML; drawings as SVG within the page, large ones as pixels, and none beyond the limit."""
+def _pictures(drawn: Sequence[Drawn], left: int) -> list[dict[str, Any]]:
+    """The figures as HTML, SVG or, where that is large, pixels; None for those beyond `left` bytes."""
     import base64
 
     from markupsafe import Markup
 
     from reports import style
 
-    left, pictures = MOST_FIGURES, []
+    pictures = []
     for item in drawn:
         svg = style.encode(item.figure, "svg", outlines=False).decode()
         inline = svg[svg.index("<svg") :]

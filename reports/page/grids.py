@@ -15,7 +15,7 @@ from suite.records import Record
 # Cells begin with the number they are sorted by: "8.97 [8.44, 9.52]", "< 3.7e-4", "7,500 (10)"; unknown ones go last.
 _BY_NUMBER = """function (data, type) {
     if (type !== 'sort' && type !== 'type') return data;
-    const number = parseFloat(String(data).replace(/,/g, '').replace(/^< /, ''));
+    const number = parseFloat(String(data).replace(/,/g, '').replace(/^(<|&lt;) /, ''));
     return isNaN(number) ? -1e300 : number;
 }"""
 _BUTTON = """function (data, type) {
@@ -98,6 +98,7 @@ def _grid(
     frame = pd.DataFrame([[str(cell) for cell in line] for line in cells], columns=list(head))
     numeric = [i for i in range(len(head)) if i != button and _is_numeric([line[i] for line in cells])]
     targets: list[dict[str, Any]] = [
+        {"targets": "_all", "type": "string"},
         {"targets": numeric, "render": JavascriptFunction(_BY_NUMBER), "type": "num", "className": "dt-right"},
     ]
     if button is not None:
@@ -117,7 +118,7 @@ def _grid(
         language=_WORDS,
         classes="display compact nowrap",
         style="width:100%",
-        layout={"topStart": "pageLength" if paging else None, "topEnd": "search"},
+        layout={"topStart": "pageLength" if paging else None, "topEnd": {"search": {"placeholder": "any words"}}},
         fixedColumns={"start": 1},
         keys=False,
         text_in_header_can_be_selected=False,

@@ -20,7 +20,7 @@ from suite.records import Record
 
 GROUP = 100
 """Runs that are unpacked together."""
-MOST_BYTES = 2_200_000
+MOST_BYTES = 2_000_000
 """Of all packed runs, in base64."""
 MOST_LETTERS = 400_000
 """Of all samples; the typical runs' come first."""
@@ -125,7 +125,7 @@ def _run(record: Record, *, samples: bool) -> dict[str, Any]:
         "c": identity["baseline"]["config"],
         "k": identity["task"]["config"],
     }
-    run |= {key: [_short(point[name]) for point in curve] for key, name in numbers.items()}
+    run |= {key: [_short(point[name], 3 if key == "r" else 2) for point in curve] for key, name in numbers.items()}
     return run | ({"s": _samples(record)} if samples else {})
 
 
@@ -133,6 +133,6 @@ def _error(error: dict[str, Any] | None) -> str | None:
     return None if not error else f"{error.get('type')}: {error.get('message')}"[:500]
 
 
-def _short(value: float | None) -> float | None:
-    """Three significant digits."""
-    return None if value is None else float(f"{value:.3g}")
+def _short(value: float | None, digits: int = 3) -> float | None:
+    """So many significant digits."""
+    return None if value is None else float(f"{value:.{digits}g}")

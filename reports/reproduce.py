@@ -1,0 +1,220 @@
+"""`suite reproduce`: the paper's table and figures with its numbers beside ours, running what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from suite import registry
+from suite.commands.bench import parse_seeds
+from suite.commands.options import switch
+from suite.errors import UserError
+from suite.grid import bench, seed_list
+from suite.records import Record, results_folder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CONTROLS = ("uniform", "temperature", "tail", "blind")
+SECONDS = {
+    "addition-v1": {"banel": 63, "pseudo-count": 73, "rnd": 49, "blind": 87, "tail": 27, "pretrained": 5, "uniform": 4},
+    "addition-nozeros-v1": {"banel": 63, "tail": 27, "blind": 87, "pretrained": 5, "uniform": 4},
+}
+"""About how long a cell takes on one core where no record says, taken on a busy machine on 2026-11-24."""
+UNKNOWN = 60.0
+
+
+class Plan(NamedTuple):
+    """Cells that a part of the paper needs: the same method settings on every seed."""
+
+    task: str
+    baselines: tuple[str, ...]
+    budget: int
+    config: Mapping[str, object]
+
+
+PLANS: dict[str, list[Plan]] = {
+    "attack-table": [Plan("addition-v1", ("banel", "pseudo-count", "rnd", "pretrained", *CONTROLS), 7500, {})],
+    "compute-scaling": [
+        *(
+            Plan("addition-nozeros-v1", ("banel",), 7500, {"epochs": epochs})
+            for epochs in (1, 2, 3, 5, 10, 20, 50, 100)
+        ),
+        Plan("addition-nozeros-v1", CONTROLS, 7500, {}),
+    ],
+    "reasoning-curves": [Plan("word-problems-v1", ("banel", "rnd", "pretrained", *CONTROLS), 7500, {})],
+    "illustration": [],
+}
+"""What each part needs; the illustration is run anew, in a second."""
+
+
+@click.command("reproduce")
+@click.argument("part", type=click.Choice([*PLANS, "all"]))
+@click.option("--seeds", default="5", show_default=True, help="How many, from 0 on; or the seeds by commas: 0,3,7.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option("--results", type=click.Path(path_type=Path), help="Folder of records [$SUITE_RESULTS or results].")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the files; else RESULTS/reproduce.")
+@switch("--dry-run", help="Say what would be run and stop.")
+@switch("--recorded", help="Run nothing; show what is recorded.")
+def command(
+    part: str, seeds: str, jobs: int, results: Path | None, out: Path | None, dry_run: bool, recorded: bool
+) -> None:
+    """Make the paper's table and figures with its numbers beside ours.
+
+    What has a record is taken from it; what has none is run first, after saying what and for about how long.
+    """
+    from reports import outputs
+    from suite import progress
+
+    parts = [*PLANS] if part == "all" else [part]
+    chosen = seed_list(parse_seeds(seeds))
+    _check_tasks(parts)
+    plans = [plan for name in parts for plan in PLANS[name]]
+    missing = _missing(plans, chosen, results)
+    click.echo(_announcement(missing, jobs, recorded))
+    if dry_run:
+        return
+    folder = out or results_folder(results) / "reproduce"
+    if missing and not recorded:
+        with progress.of_grid(False) as show:
+            for plan in plans:
+                bench(
+                    [plan.task],
+                    list(plan.baselines),
+                    seeds=chosen,
+                    budget=plan.budget,
+                    jobs=jobs,
+                    results=results,
+                    config=plan.config,
+                    tracking="off",
+                    progress=show,
+                )
+    for name in parts:
+        found = _recorded(PLANS[name], chosen, results)
+        text, figure = MAKERS[name](found, chosen)
+        outputs.write(folder, _files(name, text, figure))
+        click.echo(f"\n{text}\nwrote {name} to {folder}")
+
+
+def _check_tasks(parts: Sequence[str]) -> None:
+    """UserError, before anything runs, where a part's task is not registered."""
+    known = registry.ids("task")
+    for part in parts:
+        for plan in PLANS[part]:
+            if plan.task not in known:
+                raise UserError(
+                    f"reproduce {part} needs the task {plan.task}, which is not registered here; "
+                    f"`suite list` shows what is, and the other parts are {', '.join(p for p in PLANS if p != part)}"
+                )
+
+
+def _cells(plans: Sequence[Plan], seeds: Sequence[int]) -> list[tuple[str, str, dict[str, Any]]]:
+    """(task, baseline, arguments of :func:`suite.identity.identify`) of every cell."""
+    return [
+        (plan.task, baseline, {"seed": seed, "budget": plan.budget, "config": plan.config})
+        for plan in plans
+        for baseline in plan.baselines
+        for seed in seeds
+    ]
+
+
+def _recorded(plans: Sequence[Plan], seeds: Sequence[int], results: Path | None) -> list[Record]:
+    """The finished records of the plans' cells; what else the folder holds does not count."""
+    from suite.identity import identify
+
+    found = [identify(task, baseline, **call).finished(results) for task, baseline, call in _cells(plans, seeds)]
+    return [record for record in found if record is not None]
+
+
+def _missing(plans: Sequence[Plan], seeds: Sequence[int], results: Path | None) -> dict[tuple[str, str], list[float]]:
+    """{(task, baseline): seconds that each missing cell is likely to take}."""
+    from suite.identity import identify
+
+    missing: dict[tuple[str, str], int] = {}
+    taken: dict[tuple[str, str], list[float]] = {}
+    for task, baseline, call in _cells(plans, seeds):
+        record = identify(task, baseline, **call).finished(results)
+        if record is None:
+            missing[task, baseline] = missing.get((task, baseline), 0) + 1
+        else:
+            taken.setdefault((task, baseline), []).append(record.meta["seconds"]["total"])
+    return {key: [_likely(key, taken.get(key, []))] * n for key, n in missing.items()}
+
+
+def _likely(key: tuple[str, str], taken: Sequence[float]) -> float:
+    task, baseline = key
+    return sum(taken) / len(taken) if taken else SECONDS.get(task, {}).get(baseline, UNKNOWN)
+
+
+def _announcement(missing: Mapping[tuple[str, str], Sequence[float]], jobs: int, recorded: bool) -> str:
+    if not missing:
+        return "everything is recorded, nothing to run"
+    lines = [f"{len(seconds)} runs of {baseline} on {task}" for (task, baseline), seconds in missing.items()]
+    minutes = sum(map(sum, missing.values())) / jobs / 60
+    if recorded:
+        return "not recorded and left out: " + ", ".join(lines)
+    return f"to run: {', '.join(lines)}; about {max(1, round(minutes))} min with --jobs {jobs}"
+
+
+def _files(name: str, text: str, figure: Figure | None) -> dict[str, bytes]:
+    from reports import style
+
+    pictures = {} if figure is None else {f"{name}.{kind}": style.encode(figure, kind) for kind in style.KINDS}
+    return {f"{name}.md": text.encode(), **pictures}
+
+
+def _attack_table(records: Sequence[Record], seeds: Sequence[int]) -> tuple[str, Figure | None]:
+    from reports import leaderboard, origin, paper
+    from reports.figures import bars
+
+    rows = leaderboard.rows(_some(records, "attack-table"))
+    text = f"# The attack on a toy language model\n\n{paper.attack_table(rows)}\n\n{paper.limits('attack-table')}\n"
+    return f"{text}\n{origin.of(records)}\n", bars.figure(rows)
+
+
+def _compute_scaling(records: Sequence[Record], seeds: Sequence[int]) -> tuple[str, Figure | None]:
+    from reports import origin, paper
+    from reports.figures import scaling
+
+    groups = scaling.by_epochs(_some(records, "compute-scaling"))
+    gains = next(iter(groups.values()), {})
+    text = f"# Compute scaling\n\n{paper.compute_scaling(gains)}\n\n{paper.limits('compute-scaling')}\n"
+    return f"{text}\n{origin.of(records)}\n", scaling.figure(records, paper.improvement_by_epochs())
+
+
+def _reasoning_curves(records: Sequence[Record], seeds: Sequence[int]) -> tuple[str, Figure | None]:
+    from reports import leaderboard, origin, paper
+    from reports.figures import curves
+
+    rows = leaderboard.rows(_some(records, "reasoning-curves"))
+    text = f"# Reasoning curves\n\n{paper.reasoning(rows)}\n\n{paper.limits('reasoning-curves')}\n"
+    return f"{text}\n{origin.of(records)}\n", curves.figure(records, rows)
+
+
+def _illustration(records: Sequence[Record], seeds: Sequence[int]) -> tuple[str, Figure | None]:
+    from reports.figures import illustration
+    from reports.tables import pipe_table
+    from reports.text import number
+
+    steps = illustration.watch(seeds[0])
+    body = [[str(k + 1), str(sum(step.sampled)), number(step.success_rate)] for k, step in enumerate(steps.rounds)]
+    table = pipe_table(["round", "evaluated", "success rate after it"], body)
+    head = f"base rate {number(steps.base_rate)}, seed {seeds[0]}"
+    return f"# The 1-D illustration\n\n{head}\n\n{table}\n\n{illustration.CAPTION}\n", illustration.figure(steps)
+
+
+def _some(records: Sequence[Record], part: str) -> Sequence[Record]:
+    if not records:
+        raise UserError(f"nothing of {part} is recorded; leave --recorded away to run it")
+    return records
+
+
+MAKERS = {
+    "attack-table": _attack_table,
+    "compute-scaling": _compute_scaling,
+    "reasoning-curves": _reasoning_curves,
+    "illustration": _illustration,
+}
