@@ -136,14 +136,15 @@ def _tables(rows: Sequence[Row]) -> dict[str, bytes]:
     """File name -> content: the tables of all rows."""
     from reports import overall, significance, tables
 
+    pairs, together = significance.tests(rows), overall.overall(rows)
     made = {
         "leaderboard.md": tables.to_markdown(rows),
         "leaderboard.csv": tables.to_csv(rows),
         "leaderboard.json": tables.to_json(rows),
         "leaderboard.tex": tables.to_latex(rows),
-        "significance.md": significance.to_markdown(rows),
-        "significance.csv": significance.to_csv(rows),
-        "overall.md": overall.to_markdown(rows),
-        "overall.csv": overall.to_csv(rows),
+        "significance.md": significance.to_markdown(rows, pairs),
+        "significance.csv": significance.to_csv(pairs),
+        "overall.md": overall.to_markdown(together),
+        "overall.csv": overall.to_csv(together),
     }
     return {name: text.encode() for name, text in made.items()}

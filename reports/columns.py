@@ -106,10 +106,10 @@ def _reached(value: float | None, seeds: int | None) -> str:
 
 HEADLINE: Columns = {
     "method": _method,
-    "rank\n[95 %]": _rank,
-    "final\nrate": _final,
-    "×\nbase": _over_base,
-    "× best control\n[95 %]": _brief_over_control,
+    "rank": _rank,
+    "final": _final,
+    "× base": _over_base,
+    "× best control": _brief_over_control,
 }
 """Fits a line of 80 columns."""
 

@@ -23,8 +23,9 @@ from reports.gate_invariants import Finding
 from reports.gate_plan import GatedCell, Plan
 from reports.gate_quantities import Subject
 from reports.gate_reference import Reference
-from suite import grid, records, runner
+from suite import records, runner
 from suite.errors import UserError
+from suite.identity import identify
 from suite.records import Record
 
 Sameness = Literal["same", "changed", "not compared"]
@@ -69,10 +70,10 @@ class Verdict(NamedTuple):
 def run_missing(plan: Plan, mode: str, results: Path, say: Callable[[str], None]) -> None:
     """Run the cells of a mode that the results folder lacks, one after the other in this process."""
     for cell in plan.gated(mode):
-        call = cell.call(0)
-        task, baseline, _ = call.pop("task"), call.pop("baseline"), call.pop("seed")
-        done = grid.bench([task], [baseline], seeds=list(plan.seeds_of(mode)), results=results, tracking="off", **call)
-        say(f"{cell.name}: {len(done)} runs of {baseline} on {task}")
+        for seed in plan.seeds_of(mode):
+            if identify(**cell.call(seed)).finished(results) is None:
+                runner.run(**cell.call(seed), results=results, tracking="off")
+        say(f"{cell.name}: {len(plan.seeds_of(mode))} runs of {cell.baseline} on {cell.task}")
 
 
 def collect(plan: Plan, mode: str, results: Path) -> tuple[dict[str, list[Record]], list[str]]:
@@ -86,7 +87,7 @@ def collect(plan: Plan, mode: str, results: Path) -> tuple[dict[str, list[Record
     for cell in plan.gated(mode):
         fresh[cell.name] = []
         for seed in plan.seeds_of(mode):
-            identity = runner.identify(**cell.call(seed))
+            identity = identify(**cell.call(seed))
             path = identity.folder(results) / "record.json"
             if path.exists():
                 fresh[cell.name].append(records.read(path))
@@ -95,9 +96,7 @@ def collect(plan: Plan, mode: str, results: Path) -> tuple[dict[str, list[Record
     if missing:
         shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         raise UserError(f"--results {results} lacks {shown}, by the sources of today; add --run to run what is missing")
-    planned = {
-        runner.identify(**cell.call(seed)).cell for cell in plan.cells.values() for seed in plan.seeds_of("reference")
-    }
+    planned = {identify(**cell.call(seed)).cell for cell in plan.cells.values() for seed in plan.seeds_of("reference")}
     others, broken = records.scan(results)
     extra = [
         f"{r.baseline} on {r.task}, seed {r.seed}, is no gated cell and was left out"

@@ -11,6 +11,8 @@ A plan is a YAML file written by hand, `plan.yaml` in the folder of the referenc
         heldout: auto                   # and protocol, duplicates, config, task_config as in `suite bench`
         modes: [pr, nightly]
         quantities: {first_lift: higher, kl_prior: lower}   # the direction that is better
+        lock: true                      # optional: the task is a lock whose `secret` takes the seed's number; nobody
+                                        # may know more of it than its failures say (suite/leak.py)
 """
 
 from __future__ import annotations
@@ -48,9 +50,10 @@ class GatedCell:
     task_config: Mapping[str, object] = dataclasses.field(default_factory=dict)
     modes: tuple[str, ...] = MODES
     quantities: Mapping[str, Better] = dataclasses.field(default_factory=dict)
+    lock: bool = False
 
     def call(self, seed: int) -> dict[str, Any]:
-        """The arguments of :func:`suite.runner.identify` for one seed."""
+        """The arguments of :func:`suite.identity.identify` for one seed."""
         return {
             "task": self.task,
             "baseline": self.baseline,
@@ -60,7 +63,7 @@ class GatedCell:
             "protocol": self.protocol,
             "duplicates": self.duplicates,
             "config": dict(self.config),
-            "task_config": dict(self.task_config),
+            "task_config": {**self.task_config, **({"secret": seed} if self.lock else {})},
         }
 
 

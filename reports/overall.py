@@ -57,6 +57,7 @@ def _group(place: tuple[str, str, int], rows: Sequence[Row]) -> list[Overall]:
     by_task: dict[tuple[str, str], dict[str, Row]] = {}
     for peers in sorted(blocks(rows), key=len):  # of several held-out modes, the one with most rows
         by_task[peers[0].task, peers[0].task_config] = {row.name: row for row in peers}
+    by_task = dict(sorted(by_task.items()))
     everywhere = set.intersection(*(set(block) for block in by_task.values()))
     names = sorted(everywhere)
     if len(by_task) < 2 or len(names) < 2:
@@ -88,9 +89,8 @@ def _gain(rows: Sequence[Row]) -> tuple[float | None, float | None, float | None
     return math.exp(value), math.exp(low), math.exp(high)
 
 
-def to_markdown(rows: Sequence[Row]) -> str:
+def to_markdown(found: Sequence[Overall]) -> str:
     """A table for each group of tasks."""
-    found = overall(rows)
     parts = ["# Over tasks"]
     for place in dict.fromkeys(_place(one) for one in found):
         protocol, duplicates, budget, tasks = place
@@ -106,12 +106,12 @@ def _place(one: Overall) -> tuple[str, str, int, tuple[str, ...]]:
     return one.protocol, one.duplicates, one.budget, one.tasks
 
 
-def to_csv(rows: Sequence[Row]) -> str:
+def to_csv(found: Sequence[Overall]) -> str:
     """One line per method, the columns of :class:`Overall`, tasks joined by semicolons."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(field.name for field in dataclasses.fields(Overall))
-    for one in overall(rows):
+    for one in found:
         writer.writerow((dataclasses.asdict(one) | {"tasks": ";".join(one.tasks)}).values())
     return text.getvalue()
 

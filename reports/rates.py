@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ class Rates:
             highs=highs,
         )
 
-    @property
+    @functools.cached_property
     def geomean(self) -> Estimate:
         return _probability(stats.geometric_mean(self.sample))
 

@@ -112,7 +112,7 @@ def _check_tasks(parts: Sequence[str]) -> None:
 
 
 def _cells(plans: Sequence[Plan], seeds: Sequence[int]) -> list[tuple[str, str, dict[str, Any]]]:
-    """(task, baseline, arguments of :func:`suite.runner.identify`) of every cell."""
+    """(task, baseline, arguments of :func:`suite.identity.identify`) of every cell."""
     return [
         (plan.task, baseline, {"seed": seed, "budget": plan.budget, "config": plan.config})
         for plan in plans
@@ -123,7 +123,7 @@ def _cells(plans: Sequence[Plan], seeds: Sequence[int]) -> list[tuple[str, str, 
 
 def _recorded(plans: Sequence[Plan], seeds: Sequence[int], results: Path | None) -> list[Record]:
     """The finished records of the plans' cells; what else the folder holds does not count."""
-    from suite.runner import identify
+    from suite.identity import identify
 
     found = [identify(task, baseline, **call).finished(results) for task, baseline, call in _cells(plans, seeds)]
     return [record for record in found if record is not None]
@@ -131,7 +131,7 @@ def _recorded(plans: Sequence[Plan], seeds: Sequence[int], results: Path | None)
 
 def _missing(plans: Sequence[Plan], seeds: Sequence[int], results: Path | None) -> dict[tuple[str, str], list[float]]:
     """{(task, baseline): seconds that each missing cell is likely to take}."""
-    from suite.runner import identify
+    from suite.identity import identify
 
     missing: dict[tuple[str, str], int] = {}
     taken: dict[tuple[str, str], list[float]] = {}

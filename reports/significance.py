@@ -96,9 +96,8 @@ def _conclusion(pair: stats.Pair) -> str:
     return "untestable" if pair.comparison.untestable else pair.comparison.note
 
 
-def to_markdown(rows: Sequence[Row]) -> str:
+def to_markdown(rows: Sequence[Row], found: Sequence[PairTest]) -> str:
     """A table of the tests of each setting."""
-    found = tests(rows)
     parts = ["# Tests between methods"]
     head = ["method", "against", "ratio [95 %]", "p (Holm)", "P(first above second) [95 %]", "conclusion"]
     for block in blocks(rows):
@@ -114,12 +113,12 @@ def to_markdown(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def to_csv(rows: Sequence[Row]) -> str:
+def to_csv(found: Sequence[PairTest]) -> str:
     """One line per test, the columns of :class:`PairTest`; empty is unknown."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(field.name for field in dataclasses.fields(PairTest))
-    writer.writerows(dataclasses.astuple(test) for test in tests(rows))
+    writer.writerows(dataclasses.astuple(test) for test in found)
     return text.getvalue()
 
 

@@ -26,9 +26,9 @@ MEANING = (
 )
 LEGEND = (
     MEANING,
-    "Geometric means have 95 % t-intervals of the mean logarithm over seeds, widened by each run's own "
-    "Clopper-Pearson interval; arithmetic and interquartile means have none. What each interval really covers "
-    "stands in docs/statistics.md.",
+    "[a, b] is a 95 % interval. Those of geometric means are t-intervals of the mean logarithm over seeds, widened "
+    "by each run's own Clopper-Pearson interval; arithmetic and interquartile means have none. What each really "
+    "covers stands in docs/statistics.md.",
     "Ranks are by the geometric mean of the final rate, controls included. The intervals hold for all rows of a "
     f"table at once; a row with fewer than {MIN_SEEDS} seeds may have any rank. The tests behind them are in "
     "significance.md.",

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from suite.errors import UserError
 from suite.executor import RETRIES, Workers
@@ -63,6 +64,7 @@ def connected(address: str, *, gpu: bool) -> Iterator[Workers]:
     where = f"dask://{address}"
     connect: Callable[..., Any] = Client
     try:
+        _await_greeting(address)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of versions that differ, which are errors below
             client = connect(f"tcp://{address}", timeout=TIMEOUT, set_as_default=False)
@@ -75,6 +77,17 @@ def connected(address: str, *, gpu: bool) -> Iterator[Workers]:
         _check_versions(where, client.get_versions(packages=[DISTRIBUTION]))
         _warn_if_nobody_can_work(where, client, gpu)
         yield Workers(HANDED_OVER, lambda _: DaskExecutor(client, {"GPU": 1} if gpu else {}), (KilledWorker,))
+
+
+def _await_greeting(address: str) -> None:
+    """OSError where nobody listens, or who does says nothing; a Dask server speaks first.
+
+    A client whose server is silent does not come back at its timeout.
+    """
+    url = urlsplit(f"tcp://{address}")
+    with socket.create_connection((str(url.hostname), int(url.port or 0)), timeout=TIMEOUT) as server:
+        if not server.recv(1):
+            raise ConnectionError("closed")
 
 
 def _check_versions(where: str, found: Any) -> None:

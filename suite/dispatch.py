@@ -28,7 +28,7 @@ class Call(NamedTuple):
 
     name: str
     what: dict[str, Any]
-    """The arguments of :func:`suite.runner.identify`."""
+    """The arguments of :func:`suite.identity.identify`."""
     how: dict[str, Any]
     """The other arguments of :func:`suite.run`."""
 
@@ -78,7 +78,7 @@ def opened(place: Place, device: str, threads: int) -> Iterator[Callable[[Sequen
     Raises:
         UserError: the place cannot be reached, or this machine has no such device.
     """
-    from suite.runner import check_device
+    from suite.identity import check_device
 
     if place.scheduler is not None:
         from suite import cluster
@@ -120,7 +120,7 @@ def _run_in_worker(call: Call) -> Record | None:
 def _run_elsewhere(call: Call) -> Record | None:
     """On a machine whose files may be others: UserError where they are."""
     from suite import cluster
-    from suite.runner import check_device, identify
+    from suite.identity import check_device, identify
 
     cluster.check_worker(Path(call.how["results"]))
     check_device(call.what["device"])

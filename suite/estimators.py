@@ -217,3 +217,11 @@ def reported(point: dict[str, Any]) -> Estimate:
     if "halves" in point:
         return monte_carlo(*point["halves"][2:])
     return Estimate(*(point[field] for field in Estimate._fields))
+
+
+PLACED = ("round", "nre", *Estimate._fields, "stream")
+
+
+def placed(point: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a point that stand in a record's summary."""
+    return {field: point[field] for field in PLACED}

@@ -16,7 +16,7 @@ from suite.errors import CellLocked, UserError
 from suite.records import Record, results_folder
 
 if TYPE_CHECKING:
-    from suite.runner import Identity
+    from suite.identity import Identity
 
 
 class CellDone(NamedTuple):
@@ -31,7 +31,7 @@ class CellDone(NamedTuple):
 class _Cell(NamedTuple):
     identity: Identity
     what: dict[str, Any]
-    """The arguments of :func:`suite.runner.identify`."""
+    """The arguments of :func:`suite.identity.identify`."""
 
 
 PAUSE = 30.0
@@ -111,7 +111,7 @@ def bench(
     how = {"results": str(folder), "tracking": tracking, "tuning": tuning}
     with dispatch.opened(place, next(iter(cells.values())).identity.content["device"], threads) as outcomes:
         if force:  # here and once: a worker that is tried again must find its ledger
-            from suite.runner import set_aside
+            from suite.cell import set_aside
 
             for cell in cells.values():
                 set_aside(cell.identity, folder)
@@ -151,7 +151,7 @@ def shared_fields(
 
 def _identified(whats: Sequence[dict[str, Any]]) -> dict[str, _Cell]:
     """The cells of the grid by name, in its order; a cell that is asked for twice stands once."""
-    from suite.runner import identify  # imports torch
+    from suite.identity import identify  # imports torch
 
     cells: dict[str, _Cell] = {}
     for what in whats:
@@ -189,7 +189,7 @@ def _pass(
 
 def _failed(identity: Identity, folder: Path, error: Exception) -> Record | None:
     """The failed record of a cell that takes its workers along; None where another process is running it."""
-    from suite.runner import fail
+    from suite.cell import fail
 
     try:
         return fail(identity, folder, f"every process that ran this cell died ({error})")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from scipy import stats
+from scipy import special, stats
 
 
 def clopper_pearson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -52,7 +52,7 @@ def t_interval_log(values: Sequence[float], level: float = 0.95) -> tuple[float,
     if n == 1:
         return math.exp(mean), None, None
     deviation = math.sqrt(math.fsum((x - mean) ** 2 for x in logs) / (n - 1))
-    half = float(stats.t.ppf((1 + level) / 2, df=n - 1)) * deviation / math.sqrt(n)
+    half = float(special.stdtrit(n - 1, (1 + level) / 2)) * deviation / math.sqrt(n)
     return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
 
 

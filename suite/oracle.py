@@ -122,6 +122,7 @@ class Oracle:
         self._verify = verifier
         self._ledger = ledger
         self._own = own_types(prior)
+        self._symbols = prior.vocab_size
         self._generator = generator
         self._lock = threading.Lock()
         self._batch = 0
@@ -208,6 +209,9 @@ class Oracle:
         """Charge, evaluate and note a batch, or replay it from the ledger: bool (B,)."""
         if x.dtype != torch.int64 or x.ndim != 2:
             raise ValueError(f"samples must be int64 (B, T), got {x.dtype} {tuple(x.shape)}")
+        if x.numel() and not (int(x.min()) >= 0 and int(x.max()) < self._symbols):
+            low, high = int(x.min()), int(x.max())
+            raise ValueError(f"symbols must lie in 0..{self._symbols - 1}, got {low}..{high}; nothing was charged")
         x = x.clone()  # what is charged is what is evaluated, whatever the caller does to its tensor
         priced = torch.ones(len(x), dtype=torch.bool) if self.duplicates == "charge" else self._is_new(x)
         k, price = self._batch, int(priced.sum())

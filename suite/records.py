@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gc
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,12 @@ from suite.errors import NewerSchema, UserError
 SCHEMA = 1
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def canonical(value: object) -> str:
     """JSON with sorted keys and no spare blanks; NaN and infinity are errors."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def cell_of(identity: dict[str, Any]) -> str:
@@ -122,14 +128,27 @@ def scan(results: Path | str | None) -> tuple[list[Record], list[str]]:
         NewerSchema: a record that only a newer version can read; half a folder would mislead.
     """
     records, broken = [], []
-    for path in sorted(results_folder(results).glob("cells/*/record.json")):
-        try:
-            records.append(read(path))
-        except NewerSchema:
-            raise
-        except UserError as error:
-            broken.append(str(error))
+    with _no_collection():
+        for path in sorted(results_folder(results).glob("cells/*/record.json")):
+            try:
+                records.append(read(path))
+            except NewerSchema:
+                raise
+            except UserError as error:
+                broken.append(str(error))
     return records, broken
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection: all that is parsed is kept, and searching it again and again takes half of the time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

@@ -27,6 +27,8 @@ from suite.errors import UserError
 
 Kind = Literal["task", "baseline"]
 _TABLES = {"task": ("tasks", "TASKS"), "baseline": ("baselines", "BASELINES")}
+FACTS = "measured.json"
+"""Beside a task's file: what is known of it before any method runs; written by :mod:`suite.facts`."""
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -66,6 +68,14 @@ def tuning_of_defaults(entry: Entry) -> dict[str, Any] | None:
         return None
     costs: dict[str, dict[str, Any]] = json.loads(path.read_text())
     return costs.get(entry.id)
+
+
+def facts_of_task(ref: str) -> dict[str, Any]:
+    """What `suite list --measure` found of a registered task; empty if it was not run. Nothing is imported."""
+    spec = importlib.util.find_spec(_table("task")[ref].rpartition(":")[0])
+    path = Path(spec.origin).parent / FACTS if spec is not None and spec.origin is not None else None
+    facts: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path is not None and path.exists() else {}
+    return facts.get(ref, {})
 
 
 def load(kind: Kind, ref: str) -> Entry:

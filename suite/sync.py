@@ -62,13 +62,15 @@ def check_login() -> None:
 
     from suite.tracking import credentials
 
-    if not credentials():
-        raise UserError("not logged in to W&B; run `wandb login`, or set WANDB_API_KEY")
+    server = os.environ.get("WANDB_BASE_URL") or "W&B"
     try:
-        wandb.Api(timeout=PATIENCE).viewer  # noqa: B018
+        found = credentials()
+        if found:
+            wandb.Api(timeout=PATIENCE).viewer  # noqa: B018
     except (wandb.errors.Error, requests.RequestException, ValueError) as error:
-        server = os.environ.get("WANDB_BASE_URL") or "W&B"
-        raise UserError(f"{server} does not accept the credentials: {error}; run `wandb login`") from error
+        raise UserError(f"{server} does not let you in: {error}; run `wandb login`, or set WANDB_BASE_URL") from error
+    if not found:
+        raise UserError("not logged in to W&B; run `wandb login`, or set WANDB_API_KEY")
 
 
 def _arrived(run: Path) -> bool:
@@ -79,10 +81,12 @@ def _sync_one(run: Path) -> Synced:
     if _arrived(run):
         return Synced(run, "already")
     # not `wandb` of the PATH: the one of this environment wrote the run
-    command = [sys.executable, "-m", "wandb", "sync", str(run.parent)]
+    command = [sys.executable, "-m", "wandb", "sync", str(run.parent.absolute())]
+    home = str(run.absolute().parents[2])  # else its logs would go to ./wandb
     try:
         done = subprocess.run(
             command,
+            env=os.environ | {"WANDB_DIR": home},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -19,6 +19,8 @@ class Task(Protocol):
     - `verify_heldout(x) -> bool (B,)`: the same answers, cheaper (a table), for held-out measurement;
     - `valid(x) -> bool (B,)`: which samples are well formed;
     - `success_log_probs(policy) -> float64 (S,) | None`: log p of every success, where they can be enumerated;
+    - `space: int`: how many samples are well formed;
+    - `extra: str`: the extra of this package that it needs, `hf` for `pip install 'sparse-reward-suite[hf]'`;
     - `assets: dict[str, str]`: sha256 of the files it needs, by name;
     - `proposal(prior) -> Policy`: where importance sampling looks for successes besides the policy;
     - `references() -> dict[str, Policy]`: a hand-written rule, an optimal posterior;

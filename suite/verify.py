@@ -7,7 +7,6 @@ their seeds and compares their results byte for byte.
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import tempfile
@@ -22,6 +21,7 @@ from suite import config as configs
 from suite import estimators, ledger, records, registry, runner, weights
 from suite import task as tasks
 from suite.errors import UserError
+from suite.identity import heldout_stream, kept_task
 from suite.ledger import Ledger
 from suite.records import Record
 from suite.task import Task
@@ -119,17 +119,11 @@ def task_of(record: Record) -> Task:
     content = record.identity["task"]
     if record.identity["device"] != "cpu" and not torch.cuda.is_available():
         raise UserError(f"the record was made on {record.identity['device']}, which is not here")
-    source, task = _build_task(record.task, records.canonical(content["config"]))
-    if source != content["source_sha256"] or tasks.assets(task) != content["assets"]:
+    entry = registry.load("task", record.task)
+    task = kept_task(entry, configs.build(entry.config_class, content["config"]))
+    if registry.source_sha256(entry) != content["source_sha256"] or tasks.assets(task) != content["assets"]:
         raise UserError(f"the source or the assets of {record.task} changed since; this is another task now")
     return task
-
-
-@functools.lru_cache(maxsize=4)
-def _build_task(task_id: str, config: str) -> tuple[str, Task]:
-    """Source hash and task, from its id and its config as JSON; kept, because its tables take a while."""
-    entry = registry.load("task", task_id)
-    return registry.source_sha256(entry), entry.target(configs.build(entry.config_class, json.loads(config)))
 
 
 def check_ledger(record: Record, task: Task) -> list[Check]:
@@ -172,11 +166,11 @@ def check_summary(record: Record) -> list[Check]:
     result, curve = record.result, record.result["curve"]
     ends = {"base": curve[0], "final": curve[-1]}
     checks = [
-        Check(f"{which} of the curve", agree(result[which], runner.placed(point)), f"summary {result[which]}")
+        Check(f"{which} of the curve", agree(result[which], estimators.placed(point)), f"summary {result[which]}")
         for which, point in ends.items()
     ]
     chosen, estimate, _ = estimators.best(curve)
-    best = runner.placed(chosen | estimate._asdict()) | {"selected_on": result["best"]["selected_on"]}
+    best = estimators.placed(chosen | estimate._asdict()) | {"selected_on": result["best"]["selected_on"]}
     checks.append(Check("best of the curve", agree(result["best"], best), f"summary {result['best']}, curve {best}"))
     base = result["base"]["success_rate"]
     for which in ("final", "best"):
@@ -225,7 +219,7 @@ def check_rate(record: Record, task: Task, policy: Any, which: str) -> Check:
 
 def remeasure(record: Record, task: Task, policy: Any, which: str) -> float:
     """The success rate of a saved policy, estimated as the record's was, with the same random numbers."""
-    stream = runner.heldout_stream(record.identity, record.result[which]["stream"])
+    stream = heldout_stream(record.identity, record.result[which]["stream"])
     point = estimators.measure(task, policy, task.prior(), record.identity["heldout"], stream)
     if which == "best":
         point |= estimators.reported(point)._asdict()

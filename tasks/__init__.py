@@ -2,6 +2,7 @@
 
 TASKS: dict[str, str] = {
     "gaussian-v1": "tasks.gaussian:Gaussian",
+    "gaussian-tune-v1": "tasks.gaussian:GaussianTune",
     "addition-v1": "tasks.addition:Addition",
     "addition-nozeros-v1": "tasks.addition:AdditionNoZeros",
     "addition-tune-v1": "tasks.addition:AdditionTune",
@@ -9,14 +10,27 @@ TASKS: dict[str, str] = {
     "lock-tune-v1": "tasks.lock:LockTune",
     "decoys-v1": "tasks.decoys:Decoys",
     "decoys-tune-v1": "tasks.decoys:DecoysTune",
+    "hypergrid-v1": "tasks.hypergrid:Hypergrid",
+    "hypergrid-tune-v1": "tasks.hypergrid:HypergridTune",
+    "queens-v1": "tasks.queens:Queens",
+    "queens-tune-v1": "tasks.queens:QueensTune",
 }
 
 TAGS: dict[str, tuple[str, ...]] = {
     "gaussian-v1": ("paper", "exact"),
+    "gaussian-tune-v1": ("tuning", "exact"),
     "addition-v1": ("paper", "exact", "text"),
     "addition-nozeros-v1": ("paper", "exact", "text"),
     "addition-tune-v1": ("tuning", "exact", "text"),
+    "lock-v1": ("control", "exact", "text"),
+    "lock-tune-v1": ("tuning", "exact", "text"),
+    "decoys-v1": ("control", "exact", "text"),
+    "decoys-tune-v1": ("tuning", "exact", "text"),
+    "hypergrid-v1": ("exact", "text"),
+    "hypergrid-tune-v1": ("tuning", "exact", "text"),
+    "queens-v1": ("exact", "text"),
+    "queens-tune-v1": ("tuning", "exact", "text"),
 }
 """What `suite report --tag` picks tasks by: `paper`, a task of the BaNEL paper; `exact`, its successes are
-enumerated; `control`, nothing can be learnt there; `tuning`, for choosing configurations and not for reporting;
-`text` or `image`, what a sample is shown as."""
+enumerated; `control`, what can be learnt there is known: nothing, or the answer; `tuning`, for choosing configurations
+and not for reporting; `text` or `image`, what a sample is shown as."""

@@ -49,6 +49,7 @@ class Addition:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.space = GRAMMAR.questions if self.leading_zeros else GRAMMAR.questions_without_zeros
         self.folder = ASSETS / self.pair
         self.manifest = read_manifest(
             self.folder, ("attacker.safetensors", "failures.safetensors", "target.safetensors")

@@ -41,6 +41,11 @@ class Grammar:
         return self.operands**2
 
     @property
+    def questions_without_zeros(self) -> int:
+        """Those without leading zeros."""
+        return int(10 ** (2 * self.digits))
+
+    @property
     def question_length(self) -> int:
         return 2 * self.digits + 2
 

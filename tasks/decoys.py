@@ -24,9 +24,6 @@ from suite.generators import Factored
 from suite.policy import Policy
 from suite.seeding import derive
 
-NEVER = -1e9
-"""log p of what does not happen."""
-
 
 @dataclass(frozen=True)
 class Config:
@@ -62,7 +59,7 @@ class Decoys:
     def _over(self, mass: list[float]) -> Factored:
         """The distribution with the given masses of bulk and clusters, uniform over members."""
         log_p = torch.zeros(1 + self.config.members, len(mass))
-        log_p[0] = torch.tensor(mass, dtype=torch.float64).log().clamp(min=NEVER)
+        log_p[0] = torch.tensor(mass, dtype=torch.float64).log()
         return Factored(log_p)
 
     @functools.cached_property

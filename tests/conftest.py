@@ -95,7 +95,7 @@ def make_oracle(
                 verifier,
                 ledger,
                 budget=budget,
-                prior=prior or Table(torch.zeros(8)),
+                prior=prior or Table(torch.zeros(64)),
                 generator=seeded(seed),
                 **options,
             )

@@ -52,9 +52,9 @@ def watch(seed: int = 0, *, budget: int = 2000, config: dict[str, object] | None
 
     from suite import config as configs
     from suite import registry
+    from suite.identity import cell_seed
     from suite.ledger import Ledger
     from suite.oracle import Oracle, Verifier
-    from suite.runner import cell_seed
     from suite.seeding import Streams, derive
 
     task_entry, method = registry.load("task", TASK), registry.load("baseline", BASELINE)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
 from collections.abc import Sequence
 
 from scipy import optimize, special
 
-from reports.stats.sample import Sample, exp, logs
+from reports.stats.sample import Moments, Sample, exp, logs, moments
 from suite.intervals import clopper_pearson
 
 MIN_SEEDS = 8
@@ -58,12 +57,11 @@ def compare(method: Sample, control: Sample, level: float = 0.95, *, upper_level
         if min(side.highs) <= 0:
             return Comparison(None, None, None, f"a seed of the {name} with a success rate of zero: no ratio")
     unseen = [name for name, side in sides.items() if min(side.values) <= 0]
-    difference = statistics.fmean(logs(method.values)) - statistics.fmean(logs(control.values)) if not unseen else None
-    value = None if difference is None else exp(difference)
+    value = None if unseen else exp(moments(logs(method.values)).mean - moments(logs(control.values)).mean)
     if method.known and control.known:
         return Comparison(value, value, value, _verdict(value, value, unseen))
-    below = _welch(method, method.lows, control, control.highs)
-    above = _welch(method, method.highs, control, control.lows)
+    below = _welch(method, method.low_moments, control, control.high_moments)
+    above = _welch(method, method.high_moments, control, control.low_moments)
     low, high = _quantile(below, (1 - level) / 2), _quantile(above, (1 + (upper_level or level)) / 2)
     few = [f"{len(s)} of the {name}" for name, s in sides.items() if not s.known and len(s) < MIN_SEEDS]
     if few:
@@ -157,21 +155,20 @@ class _Welch:
     freedom: float
 
 
-def _welch(a: Sample, a_rates: Sequence[float], b: Sample, b_rates: Sequence[float]) -> _Welch | float | None:
+def _welch(a: Sample, a_logs: Moments, b: Sample, b_logs: Moments) -> _Welch | float | None:
     """The difference of the mean logarithms of two rows of rates; infinite where one is 0, None without spread."""
-    a_logs, b_logs = logs(a_rates), logs(b_rates)
-    if -math.inf in a_logs or -math.inf in b_logs:
-        return -math.inf if -math.inf in a_logs else math.inf
-    varying = [values for side, values in ((a, a_logs), (b, b_logs)) if not side.known]
-    if any(len(values) < 2 for values in varying):
+    if math.isinf(a_logs.mean) or math.isinf(b_logs.mean):
+        return -math.inf if math.isinf(a_logs.mean) else math.inf
+    varying = [(logs, len(side)) for side, logs in ((a, a_logs), (b, b_logs)) if not side.known]
+    if any(n < 2 for _, n in varying):
         return None
-    parts = [(statistics.variance(values) / len(values), len(values) - 1) for values in varying]
+    parts = [(logs.variance / n, n - 1) for logs, n in varying]
     total = math.fsum(part for part, _ in parts)
     if total == 0:
         return None
     # Satterthwaite, with the shares of the variance so that tiny ones do not underflow when squared
     freedom = 1 / sum((part / total) ** 2 / df for part, df in parts)
-    return _Welch(statistics.fmean(a_logs) - statistics.fmean(b_logs), math.sqrt(total), freedom)
+    return _Welch(a_logs.mean - b_logs.mean, math.sqrt(total), freedom)
 
 
 def _quantile(welch: _Welch | float | None, q: float) -> float | None:

@@ -3,43 +3,70 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import Any
 
 import click
 
 from suite import registry
-from suite.commands.options import switch
+from suite.commands.options import split, switch
+
+WIDTH = 80
 
 
 @click.command("list")
-@switch("--json", "as_json", help="One JSON object instead of tables.")
-def command(as_json: bool) -> None:
-    """Show all tasks and baselines."""
-    tasks = [{"id": ref, "title": registry.title("task", ref)} for ref in registry.ids("task")]
+@switch("--json", "as_json", help="One JSON object instead of text.")
+@click.option("--measure", metavar="TASKS", help="Measure base rate and tail enrichment of these, and keep them.")
+def command(as_json: bool, measure: str | None) -> None:
+    """Show all tasks and baselines.
+
+    A task's numbers were measured before any method ran: its base success rate and how (exact, or monte-carlo with the
+    interval in --json), how many samples are well formed, how much more often the least likely 1 % of the prior
+    succeeds than all of it, and what must be installed.
+    """
+    if measure is not None:
+        for ref in split(measure):
+            _measure(ref)
+        return
     controls = registry.controls()
-    baselines = [
+    tasks = [
+        {"id": ref, "title": registry.title("task", ref)} | registry.facts_of_task(ref) for ref in registry.ids("task")
+    ]
+    baselines: list[dict[str, Any]] = [
         {"id": ref, "title": registry.title("baseline", ref), "control": ref in controls}
         for ref in registry.ids("baseline")
     ]
     if as_json:
         click.echo(json.dumps({"tasks": tasks, "baselines": baselines}, indent=2, ensure_ascii=False))
         return
-    _show("task", tasks)
-    _show("baseline", baselines)
-    click.echo("* control: spends no reward evaluation")
+    click.echo(f"{'task':<26}{'base rate':>10}  {'estimator':<12}{'space':>8}{'tail':>7}  needs")
+    for task in tasks:
+        click.echo(_line(task).rstrip())
+        click.echo(textwrap.fill(task["title"], WIDTH, initial_indent="  ", subsequent_indent="  "))
+    click.echo("\nbaseline  (* control: spends no reward evaluation)")
+    for baseline in baselines:
+        name = baseline["id"] + (" *" if baseline["control"] else "")
+        click.echo(textwrap.fill(baseline["title"], WIDTH, initial_indent=f"{name:<16}", subsequent_indent=" " * 16))
 
 
-def _show(kind: str, rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _line(task: dict[str, Any]) -> str:
+    """A task's numbers in 80 columns; a dash where nothing is known."""
+    extra = task.get("extra")
+    needs = f"[{extra}]" if extra else ""
+    return (
+        f"{task['id']:<26}{_number(task.get('base_rate'), '.2e'):>10}  {task.get('estimator') or '–':<12}"
+        f"{_number(task.get('space'), '.1e'):>8}{_number(task.get('tail_enrichment'), '.3g'):>7}  {needs}"
+    )
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column(kind, no_wrap=True)
-    table.add_column("what it is")
-    for row in rows:
-        table.add_row(row["id"] + (" *" if row.get("control") else ""), row["title"])
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 80
-    console.print(table)
-    console.print()
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _measure(ref: str) -> None:
+    from suite import config, facts
+
+    entry = registry.load("task", ref)
+    measured = facts.measure(entry.target(config.build(entry.config_class, {})))
+    path = facts.write(entry.source, entry.id, measured)
+    click.echo(f"{_line({'id': ref} | measured).rstrip()}\n  -> {path}")

@@ -13,19 +13,22 @@ from suite.policy import Policy, Tempered
 MOST = 0.5
 """Largest share of a distribution that one epoch replaces: outcomes that a fit lacks are not lost at once."""
 
+NEVER = -1e9
+"""The logit of a symbol without probability; fits leave it there."""
+
 
 class Factored(Neural):
     """p(x) = Π_t softmax(logits_t)[x_t] over strings x of T symbols out of V; samples are int64 (n, T).
 
     Args:
-        log_p: unnormalised log-probabilities, float (T, V).
+        log_p: unnormalised log-probabilities, float (T, V); -inf, or `NEVER`, where a symbol cannot occur.
     """
 
     lr_scale = 300.0
 
     def __init__(self, log_p: Tensor) -> None:
         super().__init__()
-        self.logits = nn.Parameter(log_p.detach().clone().float())
+        self.logits = nn.Parameter(log_p.detach().float().clamp(min=NEVER))
         self.length, self.vocab_size = log_p.shape
 
     @property
@@ -81,9 +84,10 @@ class Factored(Neural):
         with compute.phase("training"):
             for _ in range(epochs):
                 p = self.probabilities().cpu()
-                loss = -float((pull * p.log()).sum())
-                p = (p + min(MOST, lr * self.lr_scale) * (pull - pull.sum(dim=-1, keepdim=True) * p)).clamp(min=1e-12)
-                self.logits.copy_((p / p.sum(dim=-1, keepdim=True)).log())
+                loss = -float(torch.xlogy(pull, p).sum())
+                moved = p + min(MOST, lr * self.lr_scale) * (pull - pull.sum(dim=-1, keepdim=True) * p)
+                p = torch.where(p > 0, moved.clamp(min=1e-12), 0)
+                self.logits.copy_((p / p.sum(dim=-1, keepdim=True)).log().clamp(min=NEVER))
                 compute.count(x.numel(), 3 * self.flops_per_token * x.numel())
         return loss
 

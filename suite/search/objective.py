@@ -42,7 +42,7 @@ class Configuration(NamedTuple):
 
     def check(self) -> None:
         """UserError where the cells could not run, before anything is written."""
-        from suite.runner import identify
+        from suite.identity import identify
 
         identify(**self.call(self.settings.first_seed))
 

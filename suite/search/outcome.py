@@ -59,8 +59,8 @@ def cost(sweep: Sweep, study: Study, results: Path | None) -> dict[str, int]:
 
 def _unfinished(sweep: Sweep, trial: FrozenTrial, results: Path | None) -> Iterable[tuple[str, list[int]]]:
     """The cells of a trial that was interrupted, as far as their ledgers got."""
+    from suite.identity import identify
     from suite.ledger import Ledger
-    from suite.runner import identify
     from suite.search.loop import configuration
 
     if trial.state in (TrialState.COMPLETE, TrialState.WAITING) or set(trial.params) != set(sweep.distributions):

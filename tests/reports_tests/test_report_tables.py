@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from reports import leaderboard, tables, terminal, text
+from reports import leaderboard, significance, tables, terminal, text
 
 Rows = Callable[[], dict[str, Any]]
 
@@ -156,3 +156,40 @@ def test_what_was_not_seen_is_shown_as_a_bound(results: Any, rows: Rows) -> None
 )
 def test_numbers_as_people_read_them(value: float | None, expected: str) -> None:
     assert text.number(value) == expected
+
+
+TRAP = "a|b\nc\\input{x} <script>alert(1)</script> 5% _^~$&#"
+
+
+def test_a_name_of_traps_is_text_in_every_format(results: Any, rows: Rows) -> None:
+    for seed in range(2):
+        results.add(TRAP, seed, task=TRAP, config={"note": TRAP})
+    results.add("rnd", task=TRAP)
+    made = list(rows().values())
+    pairs = significance.tests(made)
+    assert json.loads(tables.to_json(made))["rows"][0]["baseline"] in (TRAP, "rnd")
+    assert {line["task"] for line in csv.DictReader(io.StringIO(tables.to_csv(made)))} == {TRAP}
+    assert {line["task"] for line in csv.DictReader(io.StringIO(significance.to_csv(pairs)))} == {TRAP}
+    for markdown in (tables.to_markdown(made), significance.to_markdown(made, pairs)):
+        assert "<script" not in markdown
+        assert "a\\|b c\\\\input{x} &lt;script>" in markdown
+    latex = tables.to_latex(made)
+    shown = [line for line in latex.splitlines() if not line.startswith("%")]
+    assert not any("\\input" in line for line in shown)
+    assert r"a|b c\textbackslash{}input\{x\} \ensuremath{<}script\ensuremath{>}alert(1)" in latex
+    assert r"5\% \_\^{}\textasciitilde{}\$\&\#" in latex
+
+
+def test_latex_has_the_rows_of_the_markdown_table(crowded: list[leaderboard.Row]) -> None:
+    latex = tables.to_latex(crowded)
+    first = latex[latex.index("\\begin{tabular}") : latex.index("\\end{tabular}")]
+    assert first.startswith("\\begin{tabular}{lrrrr}\n\\toprule")
+    assert [line.split("&")[0].strip() for line in first.splitlines() if line.endswith("\\\\")] == [
+        *("method", "banel", "a|b c\\_[red]x[/red].py:Run", "rnd", "control: tail", "control: uniform"),
+    ]
+
+
+def test_the_markdown_headline_fits_eighty_columns(crowded: list[leaderboard.Row]) -> None:
+    plain_names = [row for row in crowded if "red" not in row.name]
+    blocks = _runs(tables.to_markdown(plain_names).splitlines())
+    assert max(map(len, blocks[0])) <= 80

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,23 @@ def test_list_as_json(capsys: Captured) -> None:
     assert [task["id"] for task in content["tasks"]] == registry.ids("task")
     assert [b["id"] for b in content["baselines"]] == registry.ids("baseline")
     assert {b["id"] for b in content["baselines"] if b["control"]} == registry.controls()
+    (lock,) = (task for task in content["tasks"] if task["id"] == "lock-v1")
+    assert lock["base_rate"] == pytest.approx(1e-5)  # one of 100,000 codes
+    assert (lock["estimator"], lock["space"], lock["extra"]) == ("exact", 100_000, None)
+
+
+def test_measuring_a_task_of_a_users_own_keeps_the_facts_beside_it(tmp_path: Path, capsys: Captured) -> None:
+    """4 of 64 codes, all as likely: base rate 1/16, and a tail like the rest."""
+    path = Path(shutil.copy(Path(__file__).parents[1] / "plugins" / "toys.py", tmp_path))
+    assert cli.main(["list", "--measure", f"{path}:Codes,{path}:Uncounted"]) == 0
+    facts = json.loads((tmp_path / "measured.json").read_text())
+    assert "6.25e-02  exact" in capsys.readouterr().out
+    assert facts["toys.py:Codes"]["base_rate"] == pytest.approx(1 / 16)
+    assert facts["toys.py:Codes"]["tail_enrichment"] == pytest.approx(1.0)
+    counted = facts["toys.py:Uncounted"]
+    assert counted["estimator"] == "monte-carlo"
+    assert counted["low"] < 1 / 16 < counted["high"]
+    assert counted["tail_low"] < 1 < counted["tail_high"]
 
 
 def test_list_fits_a_narrow_terminal() -> None:

@@ -14,6 +14,7 @@ from suite import config as configs
 from suite import estimators, importance, registry, runner
 from suite.errors import UserError
 from suite.generators import Table
+from suite.identity import identify
 from suite.importance import Weighted
 from suite.policy import Acceptance, Filtered, Policy
 from suite.task import Task
@@ -166,4 +167,4 @@ def test_a_run_is_recorded_verified_and_repeated(tmp_path: Any) -> None:
 @pytest.mark.parametrize("heldout", ["is:", "is:3", "is:x", "is", "is:-4", "is:exact"])
 def test_other_numbers_of_samples_are_refused(heldout: str) -> None:
     with pytest.raises(UserError, match=r"--heldout .* is unknown; .* is:N, importance sampling with N from 4 on"):
-        runner.identify("gaussian-v1", "pretrained", heldout=heldout)
+        identify("gaussian-v1", "pretrained", heldout=heldout)

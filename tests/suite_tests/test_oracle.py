@@ -53,7 +53,7 @@ def fresh(budget: int, protocol: str) -> tuple[Oracle, Verifier, Ledger]:
     ledger, verifier = Ledger(Path(":memory:")), Verifier(odd)
     generator = torch.Generator().manual_seed(0)
     oracle = Oracle(
-        verifier, ledger, budget=budget, prior=Table(torch.zeros(8)), generator=generator, protocol=protocol
+        verifier, ledger, budget=budget, prior=Table(torch.zeros(64)), generator=generator, protocol=protocol
     )
     return oracle, verifier, ledger
 
@@ -206,6 +206,18 @@ def test_a_verifier_that_answers_nonsense_is_an_error_and_the_charge_stays(
     (batch,) = Ledger(path).batches()
     assert batch.x[:, 0].tolist() == [1, 2, 3]
     assert batch.rewards is None
+
+
+@pytest.mark.parametrize("codes_", [(1, 64), (-1, 3)], ids=["above", "below"])
+def test_symbols_outside_the_vocabulary_are_refused_and_not_charged(make_oracle: Make, codes_: tuple[int, int]) -> None:
+    """Of the 64 codes of the default prior, 0 to 63 exist."""
+    oracle = make_oracle(**EVALUATE)
+    with pytest.raises(
+        ValueError, match=rf"symbols must lie in 0\.\.63, got {min(codes_)}\.\.{max(codes_)}; nothing was"
+    ):
+        oracle.evaluate(codes(*codes_))
+    assert oracle.nre == 0
+    assert oracle.evaluate(codes(0, 7)).reward.tolist() == [False, False]
 
 
 def test_after_a_verifier_error_the_same_batch_is_asked_again_without_a_charge(

@@ -16,7 +16,9 @@ import torch
 from filelock import FileLock
 
 from suite import compute, records, registry, runner, weights
+from suite.cell import fail
 from suite.errors import UserError
+from suite.identity import identify
 from suite.oracle import DUPLICATES
 from suite.records import Record, canonical
 from suite.runner import Progress
@@ -111,19 +113,19 @@ def test_force_runs_again_and_keeps_the_old_record(run: Run) -> None:
 )
 def test_whatever_changes_the_result_changes_the_cell(plugin: Plugin, option: dict[str, Any]) -> None:
     refs = plugin("toys.py:Codes"), plugin("methods.py:learner")
-    plain = runner.identify(*refs, budget=100)
-    assert runner.identify(*refs, **({"budget": 100} | option)).cell != plain.cell
-    assert runner.identify(*refs, budget=100).cell == plain.cell
+    plain = identify(*refs, budget=100)
+    assert identify(*refs, **({"budget": 100} | option)).cell != plain.cell
+    assert identify(*refs, budget=100).cell == plain.cell
 
 
 def test_an_edited_plug_in_is_another_cell(tmp_path: Path, plugin: Plugin) -> None:
     baseline, task = tmp_path / "mine.py", tmp_path / "theirs.py"
     shutil.copy(plugin("methods.py"), baseline)
     shutil.copy(plugin("toys.py"), task)
-    cells = [runner.identify(f"{task}:Codes", f"{baseline}:learner", budget=100).cell]
+    cells = [identify(f"{task}:Codes", f"{baseline}:learner", budget=100).cell]
     for file in (baseline, task):
         file.write_text(file.read_text() + "\n# a comment\n")
-        cells.append(runner.identify(f"{task}:Codes", f"{baseline}:learner", budget=100).cell)
+        cells.append(identify(f"{task}:Codes", f"{baseline}:learner", budget=100).cell)
     assert len(set(cells)) == 3
 
 
@@ -310,7 +312,7 @@ def test_saved_policies_are_the_ones_measured(run: Run, plugin: Plugin) -> None:
     record = run(baseline="methods.py:restless", task_config={"codes": 64, "successes": 4})
     assert record.status == "finished"
     task = registry.load("task", plugin("toys.py:Codes"))
-    instance = task.target(runner.identify(plugin("toys.py:Codes"), plugin("methods.py:learner")).task_config)
+    instance = task.target(identify(plugin("toys.py:Codes"), plugin("methods.py:learner")).task_config)
     rates = [point["success_rate"] for point in record.result["curve"]]
     assert len(set(rates)) == 6
     for which, expected in (("final", rates[-1]), ("best", max(rates))):
@@ -407,14 +409,14 @@ def test_calls_behind_the_oracles_back_fail_the_run(run: Run, name: str) -> None
 
 
 def test_a_cell_whose_process_died_gets_a_failed_record(plugin: Plugin, tmp_path: Path, run: Run) -> None:
-    identity = runner.identify(plugin("toys.py:Codes"), plugin("methods.py:learner"), budget=100)
-    record = runner.fail(identity, tmp_path, "killed by signal 9, twice")
+    identity = identify(plugin("toys.py:Codes"), plugin("methods.py:learner"), budget=100)
+    record = fail(identity, tmp_path, "killed by signal 9, twice")
     assert record.result["error"] == {"type": "ProcessDied", "message": "killed by signal 9, twice", "where": None}
     assert record.result["nre"] is None  # unknown, not zero
     assert set(record.result) == set(run(seed=1).result)
     finished = run()
     assert (finished.cell, finished.status, finished.meta["attempt"]) == (record.cell, "finished", 2)
-    assert runner.fail(identity, tmp_path, "too late") == finished
+    assert fail(identity, tmp_path, "too late") == finished
 
 
 def test_an_interrupt_leaves_a_cell_that_goes_on(run: Run, tmp_path: Path) -> None:
@@ -443,7 +445,7 @@ def test_an_interrupt_leaves_a_cell_that_goes_on(run: Run, tmp_path: Path) -> No
         ({"duplicates": "x"}, "--duplicates 'x' is unknown; one of charge, cache, reject"),
         ({"device": "tpu"}, "--device 'tpu' is unknown; one of auto, cpu, cuda"),
         ({"points": "last"}, "--points 'last' is unknown; one of all, final"),
-        ({"heldout": "some"}, "--heldout 'some' is unknown; exact, off, auto, or a number of samples"),
+        ({"heldout": "some"}, "--heldout 'some' is unknown; exact, off, auto, a number of samples"),
         ({"heldout": "1"}, "--heldout '1' is unknown"),
         ({"heldout": "-5"}, "--heldout '-5' is unknown"),
         ({"config": {"btach": 3}}, "Config has no field 'btach'; did you mean 'batch'?"),

@@ -173,7 +173,7 @@ def test_a_policy_that_was_changed_is_found(record: Record) -> None:
     path = record.folder / "policy-final.safetensors"
     with safe_open(path, framework="pt") as file:
         metadata, logits = file.metadata(), file.get_tensor("logits")
-    logits[5] += 3  # bin 5 is a success
+    logits[0, 5] += 3  # bin 5 is a success
     save_file({"logits": logits}, path, metadata=metadata)
     assert failed_checks(verify.verify_one(record)) == ["final success rate"]
 

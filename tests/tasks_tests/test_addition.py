@@ -20,6 +20,7 @@ from suite import config as configs
 from suite import registry, runner
 from suite.errors import UserError
 from suite.generators import Transformer
+from suite.identity import identify, kept_task
 from suite.policy import Acceptance, Filtered
 from tasks import addition
 from tasks.addition import GRAMMAR, Addition
@@ -289,9 +290,9 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (tmp_path / "addition-v1").mkdir(exist_ok=True)
         shutil.copy(file, tmp_path / "addition-v1")
     monkeypatch.setattr(addition, "ASSETS", tmp_path)
-    runner._probe.cache_clear()  # tasks that were built from the good folder, and afterwards those from this one
+    kept_task.cache_clear()  # tasks that were built from the good folder, and afterwards those from this one
     yield tmp_path / "addition-v1"
-    runner._probe.cache_clear()
+    kept_task.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["target.safetensors", "attacker.safetensors", "failures.safetensors"])
@@ -323,11 +324,11 @@ def test_a_manifest_that_is_none_is_refused(copied: Path) -> None:
 
 
 def test_the_cell_knows_the_files_and_damage_is_found_before_a_run(tmp_path: Path, copied: Path) -> None:
-    identity = runner.identify("addition-v1", "pretrained", heldout="off")
+    identity = identify("addition-v1", "pretrained", heldout="off")
     manifest = json.loads((copied / "manifest.json").read_text())
     assert identity.content["task"]["assets"] == manifest["files"]
     (copied / "target.safetensors").write_bytes(b"")
-    runner._probe.cache_clear()
+    kept_task.cache_clear()
     with pytest.raises(UserError, match=r"target\.safetensors: sha256"):
         runner.run("addition-v1", "pretrained", results=tmp_path / "results", tracking="off")
     assert not (tmp_path / "results").exists()

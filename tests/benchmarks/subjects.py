@@ -1,0 +1,135 @@
+"""What is timed: the hot parts of the suite, each a function that makes a piece of work of some milliseconds."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import reports
+from baselines import BASELINES, count, filtering
+from baselines.novelty_net import RandomNetworkDistillation
+from suite import config as configs
+from suite import records, registry, runner
+from suite.generators import Shape, Table, Transformer
+from suite.ledger import Ledger
+from suite.oracle import Oracle, Verifier
+from suite.records import Record
+from suite.seeding import Streams
+
+Work = Callable[[], object]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@functools.cache
+def net() -> Transformer:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Transformer(Shape(vocab_size=12, length=8, end=11, width=32, layers=2, heads=2))
+
+
+def sampling() -> Work:
+    return lambda: net().sample(500, seeded())
+
+
+def log_prob() -> Work:
+    x = net().sample(500, seeded())
+    return lambda: net().log_prob(x)
+
+
+def filter_pool() -> Work:
+    score = torch.randn(24_000, generator=seeded())
+    x = torch.arange(24_000)[:, None]
+    return lambda: (filtering.threshold(score, 4.0), filtering.keep_highest(x, score, 4.0))
+
+
+def oracle_charge() -> Work:
+    folder = tempfile.TemporaryDirectory()
+    names = itertools.count()
+
+    def work() -> object:
+        ledger = Ledger(Path(folder.name) / f"{next(names)}.sqlite")
+        verifier = Verifier(lambda x: torch.zeros(len(x), dtype=torch.bool))
+        prior = Table(torch.zeros(64))
+        oracle = Oracle(verifier, ledger, budget=500, prior=prior, generator=seeded())
+        failures = oracle.collect(prior, 500)
+        ledger.close()
+        return failures
+
+    return work
+
+
+def rnd_bonus() -> Work:
+    rnd = RandomNetworkDistillation(net(), Streams(0), features=32, lr=1e-3, epochs=2)
+    x = net().sample(300, seeded())
+    return lambda: (rnd.normalise(x), rnd.novelty(x), rnd.visit(x))
+
+
+def count_bonus() -> Work:
+    codes = torch.randint(0, 200, (5000,), generator=seeded()).tolist()
+
+    def work() -> object:
+        counts = Counter(codes)
+        return count.count_bonus(torch.tensor([counts[code] for code in codes]))
+
+    return work
+
+
+def one_round(baseline: str) -> Work:
+    """One round, or a control's whole, on gaussian-v1, against an oracle in memory."""
+    entry = registry.load("baseline", baseline)
+    task = registry.load("task", "gaussian-v1")
+    small = {"batch": 100, "pool": 1000, "features": 8, "predictor_epochs": 2, "epochs": 2, "rounds": 1}
+    fields = {spec.name for spec in configs.specs(entry.config_class)}
+    config = configs.build(entry.config_class, {k: v for k, v in small.items() if k in fields})
+    built: Any = task.target(task.config_class())
+
+    def work() -> object:
+        prior, ledger = built.prior(), Ledger(Path(":memory:"))
+        oracle = Oracle(Verifier(built.verify), ledger, budget=100, prior=prior, generator=seeded())
+        rounds = list(entry.target(config, prior.clone(), oracle, Streams(0)))
+        ledger.close()
+        return rounds
+
+    return work
+
+
+@functools.cache
+def a_record() -> Record:
+    with tempfile.TemporaryDirectory() as folder:
+        return runner.run(
+            "gaussian-v1", "pretrained", budget=100, config={"batch": 50}, results=folder, tracking="off", heldout="100"
+        )
+
+
+def record_append() -> Work:
+    folder = tempfile.TemporaryDirectory()
+    record = Record(a_record().cell, a_record().identity, a_record().result, a_record().meta, Path(folder.name))
+    return lambda: (folder, records.write(record))
+
+
+def report_of_1000() -> Work:
+    many = [a_record()] * 1000
+    return lambda: reports.frame(many)
+
+
+SUBJECTS: dict[str, Callable[[], Work]] = {
+    "sampling": sampling,
+    "log_prob": log_prob,
+    "filter": filter_pool,
+    "oracle charge": oracle_charge,
+    "RND bonus": rnd_bonus,
+    "count bonus": count_bonus,
+    **{f"one round of {name}": functools.partial(one_round, name) for name in BASELINES},
+    "record append": record_append,
+    "report over 1,000 records": report_of_1000,
+}

@@ -1,0 +1,92 @@
+"""A whole run with a verifier that breaks in its third batch: one clear line, the charge kept, the rest not lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from suite import runner
+from suite.ledger import Ledger
+
+TASK = """
+import torch
+from dataclasses import dataclass
+from suite.config import setting
+from suite.generators import Table
+
+@dataclass(frozen=True)
+class Config:
+    breaks: bool = setting(True)
+
+class Task:
+    config: Config
+    calls = 0
+
+    def __init__(self, config):
+        self.config = config
+
+    def prior(self):
+        return Table(torch.zeros(64))
+
+    def verify_heldout(self, x):
+        return x[:, 0] == 7
+
+    def verify(self, x):
+        self.calls += 1
+        if self.calls == 3 and not __import__("pathlib").Path(r"{mended}").exists():
+            {statement}
+        return x[:, 0] == 7
+
+    def show(self, x):
+        return [str(code) for code in x[:, 0].tolist()]
+
+    def exact(self, policy):
+        return None
+"""
+
+BROKEN = {
+    "raises": (
+        "raise OSError('no route to the laboratory')",
+        "the verifier raised OSError: no route to the laboratory",
+    ),
+    "nan": ("return torch.full((len(x),), torch.nan)", "the verifier must answer 0 or 1, got nan"),
+    "shape": ("return torch.zeros(len(x), 2)", "the verifier must answer with a tensor of shape (50,), got (50, 2)"),
+    "score": ("return torch.full((len(x),), 0.7)", "the verifier must answer 0 or 1, got 0.69"),
+}
+
+
+def run(task: Path, results: Path, **options: Any) -> Any:
+    return runner.run(
+        f"{task}:Task",
+        "banel",
+        budget=200,
+        config={"batch": 50, "pool": 100},
+        results=results,
+        tracking="off",
+        **options,
+    )
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_charge_is_kept_and_the_same_command_goes_on_from_there(tmp_path: Path, name: str) -> None:
+    statement, message = BROKEN[name]
+    task, mended = tmp_path / "my_task.py", tmp_path / "mended"
+    task.write_text(TASK.replace("{statement}", statement).replace("{mended}", str(mended)))
+    record = run(task, tmp_path / "results")
+    assert record.status == "failed"
+    assert record.result["error"]["type"] == "VerifierError"
+    assert record.result["error"]["message"].startswith(message)
+    assert record.result["nre"] == 150  # three batches were charged, two answered
+    assert len(record.result["curve"]) == 3  # the prior and two rounds
+    batches = list(Ledger(record.folder / "ledger.sqlite").batches())
+    assert [batch.rewards is not None for batch in batches] == [True, True, False]
+
+    mended.touch()
+    again = run(task, tmp_path / "results")
+    assert again.status == "finished", again.result["error"]
+    assert again.result["nre"] == 200
+    assert [batch.x.tolist() for batch in Ledger(again.folder / "ledger.sqlite").batches()][:3] == [
+        batch.x.tolist() for batch in batches
+    ]

@@ -1,0 +1,61 @@
+"""The code of docs/adding-a-task.md runs as it stands there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from suite import cli, records
+
+pytestmark = pytest.mark.slow
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+@pytest.fixture
+def page() -> str:
+    return (DOCS / "adding-a-task.md").read_text()
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+def test_the_worked_example_runs_by_the_commands_under_it(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (example,), (commands,) = blocks(page, "python"), blocks(page, "sh")
+    assert len(example.splitlines()) < 60
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SUITE_RESULTS", str(tmp_path / "results"))
+    Path("my_task.py").write_text(example)
+    for command in commands.replace("--seeds 8", "--seeds 1").splitlines():
+        program, *args = shlex.split(command)
+        assert program == "suite"
+        assert cli.main(args + (["--tracking", "off", "--quiet"] if args[0] != "list" else [])) == 0
+    facts = json.loads(Path("measured.json").read_text())["my_task.py:Brackets"]
+    assert facts["base_rate"] == pytest.approx(132 * 0.09**6, rel=1e-5)  # Catalan's number C_6 = 132
+    assert facts["tail_enrichment"] >= 10
+    done, broken = records.scan(None)
+    assert len(done) == 1 + 5
+    assert not broken
+    assert {record.status for record in done} == {"finished"}
+
+
+@pytest.mark.parametrize("task", sorted(path.stem for path in (DOCS / "tasks").glob("*.md")))
+def test_a_page_states_the_numbers_that_were_measured(task: str) -> None:
+    """Base rate and tail enrichment of every id with a row in a page's table are those of `suite list`."""
+    from suite import registry
+
+    rows = re.findall(
+        r"^\| `([\w-]+)` \| ([\d.e-]+)[^|]*\| ([^|]*) \| ([\d.]+)", (DOCS / "tasks" / f"{task}.md").read_text(), re.M
+    )
+    assert rows
+    for ref, base, _, tail in rows:
+        facts = registry.facts_of_task(ref)
+        assert float(base) == pytest.approx(facts["base_rate"], rel=0.01)
+        assert float(tail) == pytest.approx(facts["tail_enrichment"], rel=0.01)
