@@ -51,10 +51,12 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Is the code worse than its reference? Runs the gated cells afresh. MODE=nightly takes more seeds.
+# Is the code worse than its reference, or slower than it was here? Runs the gated cells afresh. MODE=nightly takes
+# more seeds.
 gate: $(STAMP)
 	rm -rf .gate
 	OMP_NUM_THREADS=1 $(BIN)/suite check --reference reports/reference/suite --results .gate --mode $(MODE) --run
+	$(BIN)/python -m tests.benchmarks.speed --baseline .speed.json
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix

@@ -1,7 +1,6 @@
 """Control: BaNEL's loop with RND's score in place of the likelihood ratio; same pool, same filter, no evaluation.
 
-The predictor visits the policy's own samples, as many as a round has evaluations. The filter factor is searched from 4
-on: below it the distillation alone would train on several times the samples of a run of BaNEL.
+The predictor visits the policy's own samples, as many as a round has evaluations.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class Config:
     """BaNEL's filter and RND's predictor."""
 
     batch: int = setting(500, valid=(1, None), help="samples that the predictor visits in a round")
-    filter_factor: float = tunable(4.0, 4.0, 16.0, log=True, valid=(1, None), help="1/f of the pool is kept")
+    filter_factor: float = tunable(1.36, 1.03, 16.0, log=True, valid=(1, None), help="1/f of the pool is kept")
     pool: int = setting(24_000, valid=(2, None), help="fresh samples that are filtered in a round")
     distil_lr: float = tunable(7.38e-4, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the distillation")
     distil_epochs: int = tunable(3, 1, 4, valid=(1, None), help="passes over the kept samples")

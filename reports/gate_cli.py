@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from suite.commands.options import switch
 from suite.errors import UserError
 from suite.records import results_folder
+
+if TYPE_CHECKING:
+    from reports.gate import Verdict
 
 
 @click.command()
@@ -52,13 +56,11 @@ def check(
         ctx.exit(1)
 
 
-def _publish(verdict: object, folder: Path) -> None:
+def _publish(verdict: Verdict, folder: Path) -> None:
     from rich.console import Console
 
     from reports import gate_output, style
-    from reports.gate import Verdict
 
-    assert isinstance(verdict, Verdict)
     markdown = gate_output.to_markdown(verdict)
     files = {
         "check.md": markdown.encode(),

@@ -80,10 +80,11 @@ def measure(of: Subject, name: str) -> float | None:
     value: float | None
     if name in ("first_lift", "final_lift"):
         value = _lift(curve[1 if name == "first_lift" else -1], curve[0]) if len(curve) > 1 else None
-    elif name == "filter_auc":
-        value = filter_auc(of)
-    elif name == "failure_log_likelihood":
-        value = failure_log_likelihood(of)
+    elif name in ("filter_auc", "failure_log_likelihood"):
+        try:
+            value = filter_auc(of) if name == "filter_auc" else failure_log_likelihood(of)
+        except RuntimeError:  # rejection sampling that does not end: such a posterior has no failures to score
+            value = None
     elif name.startswith("metrics."):
         value = curve[-1]["metrics"].get(name.removeprefix("metrics."))
     else:

@@ -14,6 +14,9 @@ from reports.stats import Rank
 from reports.tables import blocks, escape, pipe_table
 from reports.text import NONE, interval, plain
 
+MIN_SEEDS = 5
+"""Below this many seeds on a task the bootstrap covers too little, and is not shown."""
+
 LEGEND = (
     "Over all tasks that every one of these rows ran, tasks for tuning left out. Rank: the mean of the ranks, with a "
     "95 % interval from the tests on each task (Holm within, Bonferroni over tasks). × base, IQM: exp of the "
@@ -82,7 +85,7 @@ def _gain(rows: Sequence[Row]) -> tuple[float | None, float | None, float | None
     scores = []
     for row in rows:
         values, base = row.final_sample.values, row.base_rate
-        if len(values) < 2 or min(values) <= 0 or not base:
+        if len(values) < MIN_SEEDS or min(values) <= 0 or not base:
             return None, None, None
         scores.append([math.log(value / base) for value in values])
     value, low, high = stats.iqm_interval(scores)

@@ -27,6 +27,8 @@ def plant(name: str, *edits: tuple[str, str, str]) -> Plant:
 BANEL, FILTERING = "baselines/banel.py", "baselines/filtering.py"
 ORACLE, RUNNER, TRANSFORMER = "suite/oracle.py", "suite/runner.py", "suite/generators/transformer.py"
 
+HOT = "def hot(p: Any) -> Any:\n    return p.tempered(2.0) if hasattr(p, 'tempered') else p\n\n\n"
+
 PLANTS = (
     plant(
         "sign of the likelihood ratio", (FILTERING, "return log_prior - log_failure", "return log_failure - log_prior")
@@ -56,9 +58,10 @@ PLANTS = (
         ("baselines/novelty_net.py", "self.target.to(device).requires_grad_(False)", "self.target.to(device)"),
         (
             "baselines/novelty_net.py",
-            "torch.optim.Adam(self.predictor.parameters(), lr=lr)",
-            "torch.optim.Adam([*self.predictor.parameters(), *self.target.parameters()], lr=lr)",
+            "torch.optim.Adam(self.predictor.parameters(), lr=lr, fused=True)",
+            "torch.optim.Adam([*self.predictor.parameters(), *self.target.parameters()], lr=lr, fused=True)",
         ),
+        ("baselines/novelty_net.py", "features[rows]).mean()", "self.target(observed[rows])).mean()"),
     ),
     plant(
         "count table reset each round",
@@ -67,11 +70,7 @@ PLANTS = (
     plant(
         "temperature 2 at evaluation",
         (RUNNER, "estimators.measure(self.task, step.policy,", "estimators.measure(self.task, hot(step.policy),"),
-        (
-            RUNNER,
-            "def best_score(",
-            "def hot(p: Any) -> Any:\n    return p.tempered(2.0) if hasattr(p, 'tempered') else p\n\n\ndef best_score(",
-        ),
+        (RUNNER, "def frozen(", HOT + "def frozen("),
     ),
     plant("budget off by one", (ORACLE, "return self.budget - self._spent", "return self.budget - self._spent + 1")),
     plant(
@@ -85,7 +84,7 @@ PLANTS = (
     ),
     plant(
         "one seed used for all",
-        (RUNNER, 'return derive(identity["seed"], identity["task"]["id"]', 'return derive(0, identity["task"]["id"]'),
+        ("suite/identity.py", 'derive(identity["seed"], identity["task"]', 'derive(0, identity["task"]'),
     ),
     plant(
         "estimator drops invalid samples",
@@ -97,11 +96,7 @@ PLANTS = (
     ),
     plant(
         "stale KV cache",
-        (
-            TRANSFORMER,
-            "k = torch.cat([self.cache[i][0][parents], k], dim=2)",
-            "k = torch.cat([self.cache[i][0][parents.sort().values.flip(0)], k], dim=2)",
-        ),
+        (TRANSFORMER, "self.last[i][:, families.before, :, None]", "self.last[i][:, 0 * families.before, :, None]"),
     ),
     plant(
         "held-out evaluations are charged",

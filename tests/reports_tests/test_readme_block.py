@@ -18,16 +18,17 @@ def report(results: Any, tmp_path: Path, *more: str) -> int:
     return main([*call, *more])
 
 
+@pytest.mark.slow
 def test_the_block_is_filled_anew_and_nothing_else_is_touched(results: Any, tmp_path: Path) -> None:
     path = tmp_path / "README.md"
-    path.write_text(f"# Title\n{readme.BEGIN}\nold\n{readme.END}\nbelow\n")
+    path.write_text(f"# Title\n{readme.BEGIN}\nstale words\n{readme.END}\nbelow\n")
     results.add(rates=(4e-4, 0.1), meta={"commit": "0123456789abcdef"})
     results.add("tail", rates=(4e-4, 0.01), meta={"commit": "0123456789abcdef"})
     assert report(results, tmp_path) == 0
     text = path.read_text()
     assert text.startswith(f"# Title\n{readme.BEGIN}\n")
     assert text.endswith(f"{readme.END}\nbelow\n")
-    assert "old" not in text
+    assert "stale words" not in text
     assert "Best oracle-free control: tail" in text
     assert "![curves-addition-v1](docs/results/figures/curves-addition-v1.png)" in text
     assert (tmp_path / "docs/results/figures/curves-addition-v1.png").exists()

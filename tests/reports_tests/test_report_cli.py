@@ -49,6 +49,7 @@ def test_writes_the_files_and_prints_the_table(
     assert "one seed only, so no interval and no test: banel on addition-v1, tail on addition-v1" in said.err
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes(results: Any, tmp_path: Path) -> None:
     results.add()
     results.add("tail")

@@ -153,6 +153,7 @@ class Sent:
         self.logged["finished"] = True
 
 
+@pytest.mark.slow
 def test_online_the_mirror_holds_table_figures_and_files(
     results: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

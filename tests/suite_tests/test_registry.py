@@ -215,3 +215,12 @@ def test_another_package_of_our_name_is_named(tmp_path: Path, monkeypatch: pytes
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(UserError, match=rf"import tasks finds {tmp_path}/tasks\.py"):
         registry.check_layout()
+
+
+def test_tags_are_those_of_registered_tasks_and_mark_what_is_for_tuning() -> None:
+    """Tasks tagged `tuning` are left out where a report looks over several tasks."""
+    import tasks
+
+    assert set(tasks.TAGS) <= set(tasks.TASKS)
+    assert [ref for ref in tasks.TASKS if "-tune-" in ref and "tuning" not in registry.tags(ref)] == []
+    assert registry.tags("no-such-task") == ()

@@ -1,0 +1,233 @@
+"""The gate on a small plan: what is green, what is red, and what is bad input."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from scipy import stats
+
+from reports import gate, gate_evidence, gate_output, gate_plan
+from suite.cli import main
+from suite.errors import UserError
+
+PLAN = """
+seeds: {reference: 8, pr: 4, nightly: 8}
+cells:
+  filtering:
+    task: gaussian-v1
+    baseline: banel
+    budget: 100
+    task_config: {sigma: 1.0}
+    config: {algorithm: filtering, batch: 100, pool: 500, epochs: 3, filter_factor: 2.0, failure_lr: 0.001}
+    quantities: {failure_log_likelihood: higher}
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(reference, results) of the plan, made by `suite check --update`."""
+    folder = tmp_path_factory.mktemp("gate")
+    reference, results = folder / "reference", folder / "results"
+    reference.mkdir()
+    (reference / "plan.yaml").write_text(PLAN)
+    assert main(["check", "--reference", str(reference), "--results", str(results), "--run", "--update"]) == 0
+    return reference, results
+
+
+@pytest.fixture
+def copy(made: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """The same in a folder that a test may damage."""
+    reference, results = (Path(shutil.copytree(path, tmp_path / path.name)) for path in made)
+    return reference, results
+
+
+def edit(path: Path, change: Callable[[dict], object]) -> None:  # type: ignore[type-arg]
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def run(reference: Path, results: Path, *more: str) -> int:
+    return main(["check", "--reference", str(reference), "--results", str(results), *more])
+
+
+def test_the_same_code_is_green_by_equality(copy: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*copy) == 0
+    out = capsys.readouterr().out
+    assert "green; 1 quantities tested at a family-wise 1%" in out
+    assert "0 of 1 cells changed" in out
+    assert max(map(len, out.splitlines()[:2])) <= 80
+
+
+def test_what_is_written(copy: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    assert run(*copy, "--out", str(tmp_path / "out")) == 0
+    verdict = json.loads((tmp_path / "out/check.json").read_text())
+    assert (verdict["red"], verdict["mode"], len(verdict["comparisons"])) == (False, "pr", 1)
+    root = ElementTree.parse(tmp_path / "out/junit.xml").getroot()
+    assert (root.get("failures"), root.get("tests")) == ("0", str(1 + len(verdict["invariants"])))
+    summary = (tmp_path / "summary.md").read_text()
+    assert "| filtering | failure_log_likelihood ↑ |" in summary
+    assert "●" in summary
+    assert (tmp_path / "out/check.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_worse_quantity_is_red_and_says_how_much(
+    copy: tuple[Path, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """As if all references had been better by one nat: fresh ones are below each, p = 1 / C(12, 4) = 1 / 495."""
+    reference, results = copy
+
+    def better(content: dict) -> None:  # type: ignore[type-arg]
+        for entry in content["seeds"].values():
+            entry["quantities"]["failure_log_likelihood"] += 1
+            entry["result_sha256"] = "0" * 64
+
+    edit(reference / "cells/filtering.json", better)
+    assert run(reference, results, "--out", str(tmp_path / "out")) == 1
+    out, err = capsys.readouterr()
+    assert "WORSE" in out
+    assert "RED, 1 worse, 0 broken" in out
+    assert "changed: filtering, 4 of 4 seeds differ" in err
+    (comparison,) = json.loads((tmp_path / "out/check.json").read_text())["comparisons"]
+    assert comparison["p_holm"] == pytest.approx(1 / 495)
+    assert ElementTree.parse(tmp_path / "out/junit.xml").getroot().get("failures") == "1"
+
+
+def test_a_change_alone_is_not_red(copy: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    reference, results = copy
+    edit(reference / "cells/filtering.json", lambda c: [e.update(result_sha256="0" * 64) for e in c["seeds"].values()])
+    assert run(reference, results) == 0
+    assert "1 of 1 cells changed" in capsys.readouterr().out
+
+
+def test_another_platform_skips_equality_with_a_word(
+    copy: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference, results = copy
+    edit(reference / "manifest.json", lambda m: m["platform"].update(cpu="a 6502"))
+    assert run(reference, results) == 0
+    out, err = capsys.readouterr()
+    assert "equality not compared" in out
+    assert "another platform (cpu a 6502, here" in err
+
+
+def test_an_extra_record_is_named(copy: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    reference, results = copy
+    words = ["run", "--task", "gaussian-v1", "--baseline", "uniform", "--budget", "10", "--tracking", "off", "--quiet"]
+    assert main([*words, "--heldout", "off", "--results", str(results)]) == 0
+    assert run(reference, results) == 0
+    assert "uniform on gaussian-v1, seed 0, is no gated cell" in capsys.readouterr().err
+
+
+BAD = {
+    "newer schema": ("manifest.json", lambda m: m.update(schema=99), "reference of schema 99, this version reads 1"),
+    "fewer seeds": ("cells/filtering.json", lambda c: c["seeds"].pop("5"), "fewer seeds than planned: cell filtering"),
+    "other budget": ("cells/filtering.json", lambda c: c["call"].update(budget=7), "ran with budget 7, its plan says"),
+    "no quantity": (
+        "cells/filtering.json",
+        lambda c: c["seeds"]["0"].update(quantities={}),
+        "no reference for 'failure_log_likelihood'",
+    ),
+    "ledger's hash": (
+        "cells/filtering.json",
+        lambda c: c["seeds"]["1"].update(ledger_sha256="0"),
+        "1.sqlite: the reference's ledger does not verify",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_reference_that_cannot_be_judged_by_is_bad_input(
+    copy: tuple[Path, Path], capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    file, change, message = BAD[name]
+    edit(copy[0] / file, change)
+    assert run(*copy) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_missing_and_extra_cells_of_a_reference_are_named(
+    copy: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copy[0] / "cells/filtering.json").rename(copy[0] / "cells/other.json")
+    assert run(*copy) == 2
+    assert "it lacks filtering and has other beyond it" in capsys.readouterr().err
+
+
+def test_a_missing_ledger_and_missing_records_are_named(
+    copy: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copy[0] / "ledgers/filtering/2.sqlite").unlink()
+    assert run(*copy) == 2
+    assert "2.sqlite: the reference lacks this ledger" in capsys.readouterr().err
+    shutil.rmtree(copy[1])
+    assert run(*copy) == 2
+    assert "lacks filtering seed 0, filtering seed 1, filtering seed 2 and 1 more" in capsys.readouterr().err
+
+
+def test_a_gate_that_compares_nothing_is_an_error(copy: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    plan = copy[0] / "plan.yaml"
+    plan.write_text(plan.read_text().replace("{failure_log_likelihood: higher}", "{}"))
+    assert run(*copy) == 2
+    assert "mode pr compared nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("budget: 100", "", "cell filtering lacks budget"),
+        ("budget: 100", "budgets: 100", "no field 'budgets'"),
+        ("higher}", "up}", "'up' must be the better side"),
+        ("failure_log_likelihood", "failure_likelihood", "no quantity 'failure_likelihood'"),
+        ("pr: 4", "pr: 3", "each from 4 on"),
+        ("pr: 4", "pr: 9", "none above the reference's"),
+    ],
+)
+def test_a_wrong_plan_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    (tmp_path / "plan.yaml").write_text(PLAN.replace(old, new))
+    with pytest.raises(UserError, match=message):
+        gate_plan.read(tmp_path)
+
+
+# -- the test ------------------------------------------------------------------------------------------------------
+
+
+def test_the_p_value_is_mann_whitneys() -> None:
+    """Without ties it is scipy's exact one; the worst of all has 1 / C(n + m, m)."""
+    reference, fresh = [1.0, 2.0, 3.5, 5.0, 8.0], [0.5, 1.5, 3.0]
+    expected = stats.mannwhitneyu(fresh, reference, alternative="less", method="exact").pvalue
+    assert gate_evidence.inferiority_p(reference, fresh, "higher") == pytest.approx(expected)
+    mirrored = [-x for x in reference], [-x for x in fresh]
+    assert gate_evidence.inferiority_p(*mirrored, "lower") == pytest.approx(expected)
+    assert gate_evidence.inferiority_p(reference, [0.1, 0.2, -math.inf], "higher") == pytest.approx(1 / math.comb(8, 3))
+
+
+def test_rounding_of_another_processor_is_no_evidence() -> None:
+    assert gate_evidence.inferiority_p([1.0] * 24, [1.0 - 1e-9] * 6, "higher") == 1.0
+
+
+def test_power_grows_from_the_level() -> None:
+    """Nothing worse: at most the strictest level; six deviations: always, since ranks separate wholly."""
+    assert gate_evidence.power(6, 24, 10, 0.0) <= 0.003
+    assert gate_evidence.power(6, 24, 10, 6.0) == pytest.approx(1.0, abs=0.01)
+
+
+def test_the_wheel_holds_no_reference() -> None:
+    import tomllib
+
+    content = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert "reports/reference" in content["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"]
+
+
+def test_committed_ledgers_are_small() -> None:
+    """5 MB in all."""
+    folder = Path(gate.__file__).parent / "reference"
+    assert sum(path.stat().st_size for path in folder.rglob("*.sqlite")) < 5_000_000
+    assert gate_output.WIDTH % 2 == 1  # the reference's median has a column of its own
