@@ -84,7 +84,7 @@ def watch(seed: int = 0, *, budget: int = 2000, config: dict[str, object] | None
         fits.clear()
     ledger.close()
     successes = task.verify(outcomes).nonzero()[:, 0].tolist()
-    return Steps(task.show(outcomes), start.probabilities().tolist(), successes, float(task.exact(start)), rounds)
+    return Steps(task.show(outcomes), start.probabilities()[0].tolist(), successes, float(task.exact(start)), rounds)
 
 
 def _watched(table: Table) -> Any:
@@ -95,16 +95,16 @@ def _watched(table: Table) -> Any:
         fits: list[tuple[Any, list[float]]]
 
         def clone(self) -> Any:
-            copy = Watched(self.logits)
+            copy = Watched(self.logits[0])
             copy.fits = self.fits
             return copy
 
         def fit(self, x: Any, *, generator: Any, **options: Any) -> float:
             loss = super().fit(x, generator=generator, **options)
-            self.fits.append((generator, self.probabilities().tolist()))
+            self.fits.append((generator, self.probabilities()[0].tolist()))
             return loss
 
-    made = Watched(table.logits)
+    made = Watched(table.logits[0])
     made.fits = []
     return made
 
