@@ -34,6 +34,7 @@ def shown(out: Path) -> list[str]:
     return [row["baseline"] for row in json.loads((out / "leaderboard.json").read_text())["rows"]]
 
 
+@pytest.mark.slow
 def test_writes_the_files_and_prints_the_table(
     results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

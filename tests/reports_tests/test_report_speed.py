@@ -15,8 +15,7 @@ RUN = "import sys, suite.cli; sys.exit(suite.cli.main(sys.argv[1:]))"
 
 @pytest.mark.slow
 def test_a_thousand_records_take_seconds_and_little_memory(results: Any, tmp_path: Path) -> None:
-    # measured: 2.3 s of CPU, of which 0.9 s import, and 190 MiB; bounded by processor time, which a busy machine
-    # stretches less than the clock
+    # bounded by processor time, which a busy machine stretches less than the clock
     results.add_many(1000)
     command = ["report", "--results", str(results.folder), "--out", str(tmp_path / "out"), "--tables-only"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

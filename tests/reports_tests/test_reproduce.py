@@ -33,6 +33,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reproduce, "PLANS", plans)
 
 
+@pytest.mark.slow
 def test_the_table_holds_the_papers_numbers_and_ours(
     small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,6 +58,7 @@ def table(path: Path) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
+@pytest.mark.slow
 def test_compute_scaling_draws_the_papers_curve(small: None, tmp_path: Path) -> None:
     assert run(tmp_path, "compute-scaling", "--seeds", "2") == 0
     lines = {cells[0]: cells for cells in table(tmp_path / "out" / "compute-scaling.md")}

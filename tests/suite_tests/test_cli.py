@@ -66,6 +66,7 @@ def test_help_names_every_command_and_loads_no_torch() -> None:
         assert summary in done.stdout
 
 
+@pytest.mark.slow
 def test_importing_suite_loads_no_torch() -> None:
     probe = "import sys, suite; assert 'torch' not in sys.modules; suite.run; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", probe], cwd=ROOT, check=True)

@@ -255,6 +255,7 @@ def test_an_executor_runs_what_jobs_run(tmp_path: Path) -> None:
     assert record.result == same.result
 
 
+@pytest.mark.slow
 def test_a_cell_that_another_process_runs_is_left_to_it(
     tmp_path: Path, mine: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -48,6 +48,7 @@ def test_the_test_keeps_its_level_and_finds_both_sides() -> None:
     assert not leak.rank_test([]).leaks
 
 
+@pytest.mark.slow
 def test_records_of_a_lock_are_tested_by_their_ledgers_and_policies(
     tmp_path: Path, plugin: Callable[[str], str]
 ) -> None:

@@ -121,6 +121,7 @@ def test_a_storage_that_another_process_has_locked(
     holder.close()
 
 
+@pytest.mark.slow
 def test_the_winner_is_a_configuration_that_run_takes_and_its_cost_stays_with_it(
     content: dict[str, Any], tmp_path: Path, capsys: Captured
 ) -> None:

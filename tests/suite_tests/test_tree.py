@@ -46,6 +46,7 @@ def test_symbols_outside_the_vocabulary_are_refused(tiny_net: Net, symbol: int) 
         tiny_net().log_prob(torch.full((1, 6), symbol))
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.integers(0, 2), min_size=4, max_size=4), min_size=1, max_size=30))
 def test_the_tree_gives_each_row_what_it_gives_the_row_alone(rows: list[list[int]]) -> None:
     with torch.random.fork_rng():

@@ -210,6 +210,7 @@ def test_a_baseline_runs_and_its_record_is_verified(tmp_path: Path, model: Path,
     assert verdict.verified, [check for check in verdict.checks if not check.ok]
 
 
+@pytest.mark.slow
 def test_weights_are_not_written_unless_asked_for(tmp_path: Path, model: Path, dataset: Path) -> None:
     fields = {"question": 0, "model": str(model), "dataset": str(dataset), "length": 6}
     record = runner.run(

@@ -97,6 +97,7 @@ def test_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), rest.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_a_base_rate_is_a_count_with_its_tail_enrichment() -> None:
     """Counted again here on the same samples of an untrained network."""
     torch.manual_seed(0)
