@@ -136,7 +136,7 @@ def check(folder: Path, results: Path, mode: str, *, equality: bool = True) -> V
         if subjects[cell.name]:
             _same_task(folder, reference, subjects[cell.name][0].record, cell)
             kept = plan.seeds_of("pr") if "pr" in cell.modes else range(0)
-            references.check_ledgers(folder, reference, cell, subjects[cell.name][0], kept)
+            references.check_ledgers(folder, reference, cell, kept)
     equalities, why = _equalities(reference, fresh, equality)
     verdict = judge(plan, reference, fresh, subjects, equalities, mode)
     return verdict._replace(notices=[*why, *verdict.notices, *notices])

@@ -36,6 +36,9 @@ from suite.records import Record, canonical
 from suite.seeding import derive
 from suite.task import Task
 
+if typing.TYPE_CHECKING:
+    from reports.gate_plan import GatedCell  # which reads the names of quantities from here
+
 COMPUTED = ("first_lift", "final_lift", "filter_auc", "failure_log_likelihood")
 TEMPERATURE = 3.0
 """Of the prior that the samples behind `filter_auc` are drawn from: hot enough to hold successes."""
@@ -64,6 +67,11 @@ class Contrast(NamedTuple):
 def subject(record: Record, task_ref: str) -> Subject:
     """The record with its task, which is loaded from `task_ref`: an id, `module:Name` or `path/to/file.py:Name`."""
     return Subject(record, _task(task_ref, canonical(record.identity["task"]["config"])))
+
+
+def task_of(cell: GatedCell, seed: int) -> Task:
+    """The task that a cell runs on with a seed; a lock's secret is the seed's."""
+    return _task(cell.task, canonical(cell.call(seed)["task_config"]))
 
 
 def check_name(name: str) -> None:

@@ -27,6 +27,7 @@ from suite.config import nearest
 from suite.errors import NewerSchema, UserError
 from suite.ledger import Ledger, digest
 from suite.records import Record, canonical, write_atomically
+from suite.task import Task
 
 SCHEMA = 1
 AGAIN = "write it anew with `suite check --update`"
@@ -148,7 +149,7 @@ def _some(numbers: Sequence[int]) -> str:
     return shown + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
 
 
-def check_ledgers(folder: Path, reference: Reference, cell: GatedCell, of: Subject, seeds: Sequence[int]) -> None:
+def check_ledgers(folder: Path, reference: Reference, cell: GatedCell, seeds: Sequence[int]) -> None:
     """Hold the committed ledgers of a cell against their hashes, and ask for their rewards again.
 
     Raises:
@@ -165,19 +166,19 @@ def check_ledgers(folder: Path, reference: Reference, cell: GatedCell, of: Subje
             raise UserError(f"{path}: cannot be read as a ledger ({error}); {AGAIN}") from error
         if not same:
             raise UserError(f"{path}: the reference's ledger does not verify: it is not the one hashed; {AGAIN}")
-        differing = _differing(path, of)
+        differing = _differing(path, quantities.task_of(cell, seed))
         if differing:
             raise UserError(
-                f"{path}: the reference's ledger does not verify: {differing} rewards differ when {of.record.task} is "
+                f"{path}: the reference's ledger does not verify: {differing} rewards differ when {cell.task} is "
                 f"asked again; {AGAIN}, or give the task another version"
             )
 
 
-def _differing(path: Path, of: Subject) -> int:
+def _differing(path: Path, task: Task) -> int:
     book = Ledger(path)
     try:
         answered = [(batch.x, batch.rewards) for batch in book.batches() if batch.rewards is not None]
-        return sum(int(torch.ne(of.task.verify(x).bool().cpu(), rewards).sum()) for x, rewards in answered)
+        return sum(int(torch.ne(task.verify(x).bool().cpu(), rewards).sum()) for x, rewards in answered)
     finally:
         book.close()
 

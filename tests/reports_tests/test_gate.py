@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from scipy import stats
 
-from reports import gate, gate_evidence, gate_output, gate_plan
+from reports import gate, gate_evidence, gate_output, gate_plan, gate_quantities
 from suite.cli import main
 from suite.errors import UserError
 
@@ -231,3 +231,12 @@ def test_committed_ledgers_are_small() -> None:
     folder = Path(gate.__file__).parent / "reference"
     assert sum(path.stat().st_size for path in folder.rglob("*.sqlite")) < 5_000_000
     assert gate_output.WIDTH % 2 == 1  # the reference's median has a column of its own
+
+
+def test_a_ledger_of_a_lock_is_asked_with_the_secret_of_its_own_seed() -> None:
+    # a run that met its secret does not verify on the lock of another seed
+    cell = gate_plan.GatedCell("lock", "lock-v1", "banel", 128, task_config={"symbols": 8, "dials": 3}, lock=True)
+    secrets = [gate_quantities.task_of(cell, seed).secret for seed in range(3)]
+    assert len({tuple(secret.tolist()) for secret in secrets}) == 3
+    opened = gate_quantities.task_of(cell, 1).verify(secrets[1][None])
+    assert opened.tolist() == [True]
