@@ -204,6 +204,7 @@ def test_show_gives_a_string_or_an_image_for_each_sample(ref: str) -> None:
         assert all(isinstance(text, str) and text and "\n" not in text for text in shown)
 
 
+@pytest.mark.slow
 @every_task
 def test_the_exact_rate_is_the_sum_over_the_successes(ref: str) -> None:
     """And a Monte Carlo count agrees with it."""
@@ -322,6 +323,7 @@ def test_a_baseline_keeps_to_its_budget_and_its_record_is_whole(tmp_path: Path, 
     assert (tallies["training"]["tokens"] > 0) == (name not in ("pretrained", "uniform", "temperature"))
 
 
+@pytest.mark.slow
 @every_baseline
 def test_a_baseline_is_the_same_twice(tmp_path: Path, name: str) -> None:
     one, two = (run(name, tmp_path / place, f"{TOYS}:Strings", heldout="200", budget=200) for place in "ab")
@@ -348,6 +350,7 @@ def test_failures_only_withholds_every_success(tmp_path: Path, monkeypatch: pyte
     assert (record.result["withheld"] > 0) == (name not in CONTROLS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONTROLS)
 def test_a_control_is_blind_to_rewards(tmp_path: Path, name: str) -> None:
     """The same policies whatever succeeds: only the success rates differ."""

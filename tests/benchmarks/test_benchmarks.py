@@ -38,6 +38,7 @@ def test_a_baseline_of_another_processor_is_not_compared_with(tmp_path: Path) ->
     assert "another platform" in lines[0]
 
 
+@pytest.mark.slow
 def test_half_as_much_again_is_slower_and_the_same_is_not() -> None:
     """Work that is the kernel itself has ratio 1; three kernels against an earlier two are 1.5 times slower."""
 

@@ -16,6 +16,8 @@ from reports import gate, gate_evidence, gate_output, gate_plan, gate_quantities
 from suite.cli import main
 from suite.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 PLAN = """
 seeds: {reference: 8, pr: 4, nightly: 8}
 cells:

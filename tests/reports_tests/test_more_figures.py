@@ -106,6 +106,7 @@ def test_the_typical_run_is_the_median_seed(results: Any) -> None:
     assert typical.seed == 2
 
 
+@pytest.mark.slow
 def test_names_of_figures_are_files_and_different(results: Any) -> None:
     for task in ("a/b:C", "a b:C"):
         results.add(task=task)

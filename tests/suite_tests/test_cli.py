@@ -279,6 +279,7 @@ def test_field_help_says_what_is_accepted() -> None:
     )
 
 
+@pytest.mark.slow
 def test_help_of_run_shows_the_fields_of_what_is_named() -> None:
     done = suite("run", "--task", "gaussian-v1", "--baseline", "banel", "--help")
     assert "--filter_factor" in done.stdout

@@ -74,6 +74,7 @@ def grid(baselines: list[str], results: Path, **options: Any) -> tuple[list[Reco
     return bench(["gaussian-v1"], baselines, results=results, **options), told
 
 
+@pytest.mark.slow
 def test_seeds_come_one_after_another_and_nothing_runs_twice(tmp_path: Path) -> None:
     first, told = grid(["uniform", "pretrained"], tmp_path)
     expected = [("uniform", 0), ("pretrained", 0), ("uniform", 1), ("pretrained", 1)]

@@ -16,6 +16,8 @@ from suite.records import Record
 from suite.search import loop, objective, study
 from suite.search.sweep import Sweep, parse
 
+pytestmark = pytest.mark.slow
+
 BUDGET = 40
 
 
@@ -39,7 +41,6 @@ def ran(sweep: Sweep, tmp_path: Path, **options: Any) -> list[dict[str, Any]]:
     return search.trials(search.tune(sweep, results=tmp_path, **options))
 
 
-@pytest.mark.slow
 def test_the_first_trial_is_the_shipped_defaults_and_every_trial_has_the_same_seeds(
     sweep: Callable[..., Sweep], tmp_path: Path
 ) -> None:
@@ -50,7 +51,6 @@ def test_the_first_trial_is_the_shipped_defaults_and_every_trial_has_the_same_se
     assert {row["state"] for row in rows} == {"complete"}
 
 
-@pytest.mark.slow
 def test_a_trials_cells_are_ordinary_records_that_name_it(sweep: Callable[..., Sweep], tmp_path: Path) -> None:
     made = sweep(p_threshold=0)
     rows = ran(made, tmp_path, trials=2)
@@ -103,7 +103,6 @@ def test_seeds_that_are_all_worse_prune(
     assert asked(values, sweep(p_threshold=threshold)) is pruned
 
 
-@pytest.mark.slow
 def test_a_worse_trial_is_pruned_after_two_seeds_and_its_evaluations_are_counted(
     sweep: Callable[..., Sweep], tmp_path: Path
 ) -> None:
@@ -120,7 +119,6 @@ def test_a_worse_trial_is_pruned_after_two_seeds_and_its_evaluations_are_counted
     assert best["tuning"]["heldout"] == 5 * 2 * 10_000  # the prior and the last policy, 10,000 samples each
 
 
-@pytest.mark.slow
 def test_a_trial_that_fails_counts_and_is_not_the_winner(sweep: Callable[..., Sweep], tmp_path: Path) -> None:
     made = sweep(broken={"values": [False, True]}, method="random")
     found = search.tune(made, trials=6, results=tmp_path)
@@ -135,7 +133,6 @@ def test_a_trial_that_fails_counts_and_is_not_the_winner(sweep: Callable[..., Sw
     assert best["tuning"]["trials"] == 6
 
 
-@pytest.mark.slow
 def test_a_search_in_two_goes_is_a_search_in_one(sweep: Callable[..., Sweep], tmp_path: Path) -> None:
     made = sweep(seeds=1)
     whole = ran(made, tmp_path / "whole", trials=10)
@@ -145,7 +142,6 @@ def test_a_search_in_two_goes_is_a_search_in_one(sweep: Callable[..., Sweep], tm
     assert len({row["params"]["temperature"] for row in whole}) == 10
 
 
-@pytest.mark.slow
 def test_an_interrupted_trial_runs_again_with_its_parameters(
     sweep: Callable[..., Sweep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +183,6 @@ def test_a_ledger_of_a_trial_that_was_killed_is_counted(
     assert search.best(made, found, tmp_path)["tuning"]["nre"] == (3 + 1) * BUDGET
 
 
-@pytest.mark.slow
 def test_two_objectives_are_both_in_the_study_and_nothing_is_pruned(
     sweep: Callable[..., Sweep], tmp_path: Path
 ) -> None:
@@ -198,7 +193,6 @@ def test_two_objectives_are_both_in_the_study_and_nothing_is_pruned(
     assert best["tuning"]["metrics"]["success_rate"] == max(row["values"][0] for row in rows)
 
 
-@pytest.mark.slow
 def test_processes_share_a_study_and_end_so_many_trials(sweep: Callable[..., Sweep], tmp_path: Path) -> None:
     rows = ran(sweep(), tmp_path, trials=7, jobs=2)
     done = [row for row in rows if row["state"] in ("complete", "pruned")]

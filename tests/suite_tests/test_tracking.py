@@ -238,6 +238,7 @@ def test_a_run_without_heldout_measurement_or_samples_is_tracked(tmp_path: Path)
     assert summary(log).keys() == {"nre", "successes", "compute", "seconds", "samples"}
 
 
+@pytest.mark.slow
 def test_runs_in_one_process_are_quiet_and_do_not_mix(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     import wandb
 

@@ -246,6 +246,7 @@ def test_nothing_to_verify_is_an_error(tmp_path: Path) -> None:
 # -- rerun ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rerun", "expected"), [(1, 1), (2, 2), (9, 3)])
 def test_reruns_are_equal(results: Path, rerun: int, expected: int) -> None:
     verdicts = verify.verify(results, rerun=rerun)

@@ -174,6 +174,7 @@ def test_leading_zeros_are_invalid_where_they_are_not_allowed() -> None:
 # -- success rates ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_pair
 def test_the_base_rate_is_the_manifests_in_two_parts(pair: str) -> None:
     task = task_of(pair)
@@ -210,6 +211,7 @@ def test_uniform_questions_succeed_as_often_as_the_table_says(task_id: str) -> N
     assert three == pytest.approx(expected, abs=4 * (0.2 / 2000) ** 0.5)
 
 
+@pytest.mark.slow
 def test_the_forest_of_successes_gives_their_probabilities() -> None:
     """100 successes one by one, by the network's training loss; and the same tempered and filtered."""
     task = task_of()

@@ -185,6 +185,7 @@ def test_the_variant_for_tuning_asks_another_question(model: Path, dataset: Path
 # -- the whole loop ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("baseline", ["banel", "rnd", "tail", "temperature"])
 def test_a_baseline_runs_and_its_record_is_verified(tmp_path: Path, model: Path, dataset: Path, baseline: str) -> None:
     fields = {"question": 0, "model": str(model), "dataset": str(dataset), "length": 6, "save": True}

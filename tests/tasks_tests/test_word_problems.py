@@ -86,6 +86,7 @@ def test_training_rows_hold_question_and_solution() -> None:
     assert rows[0][where[0]].tolist() == [*solution, END]
 
 
+@pytest.mark.slow
 def test_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
     """From the checkpoint at step 100 on: equal to the run in one piece."""
     recipe = WordRecipe(steps=102, batch=2)
