@@ -81,6 +81,7 @@ CASES = {
         pytest.param("third batch before its answer", {"fresh": True}, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_kill_9_and_again(tmp_path: Path, go: Go, case: str, options: dict[str, Any]) -> None:
     where, at, (charged, answered) = CASES[case]
     disturbed, calm = tmp_path / "disturbed", tmp_path / "calm"
