@@ -14,6 +14,10 @@ TASKS: dict[str, str] = {
     "hypergrid-tune-v1": "tasks.hypergrid:HypergridTune",
     "queens-v1": "tasks.queens:Queens",
     "queens-tune-v1": "tasks.queens:QueensTune",
+    "digits-0to6-v1": "tasks.digits:Digits",
+    "digits-0to6-tune-v1": "tasks.digits:DigitsTune",
+    "mnist-0to6-v1": "tasks.mnist:Mnist",
+    "mnist-0to6-tune-v1": "tasks.mnist:MnistTune",
     "gsm8k-hard-v1": "tasks.gsm8k_hard:Gsm8kHard",
     "gsm8k-hard-tune-v1": "tasks.gsm8k_hard:Gsm8kHardTune",
 }
@@ -32,6 +36,10 @@ TAGS: dict[str, tuple[str, ...]] = {
     "hypergrid-tune-v1": ("tuning", "exact", "text"),
     "queens-v1": ("exact", "text"),
     "queens-tune-v1": ("tuning", "exact", "text"),
+    "digits-0to6-v1": ("image",),
+    "digits-0to6-tune-v1": ("tuning", "image"),
+    "mnist-0to6-v1": ("paper", "image"),
+    "mnist-0to6-tune-v1": ("tuning", "image"),
     "gsm8k-hard-v1": ("paper", "text"),
     "gsm8k-hard-tune-v1": ("tuning", "text"),
 }
