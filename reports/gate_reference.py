@@ -23,6 +23,7 @@ import torch
 from reports import gate_quantities as quantities
 from reports.gate_plan import GatedCell, Plan
 from reports.gate_quantities import Subject
+from suite import json_file
 from suite.config import nearest
 from suite.errors import NewerSchema, UserError
 from suite.ledger import Ledger, digest
@@ -86,7 +87,7 @@ def read(folder: Path, plan: Plan, mode: str) -> Reference:
         UserError: another schema, a cell or a seed that the plan asks for and the reference lacks or the other way
             round, a cell that runs otherwise than planned; each is named.
     """
-    manifest = _json(folder / "manifest.json")
+    manifest = json_file.read(folder / "manifest.json", then=AGAIN)
     schema = manifest.get("schema")
     if schema != SCHEMA:
         kind = NewerSchema if isinstance(schema, int) and schema > SCHEMA else UserError
@@ -96,22 +97,10 @@ def read(folder: Path, plan: Plan, mode: str) -> Reference:
     if missing or extra:
         parts = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {', '.join(extra)} beyond it"] * bool(extra)
         raise UserError(f"{folder}: the reference does not fit its plan: it {' and '.join(parts)}; {AGAIN}")
-    cells = {name: _json(folder / "cells" / f"{name}.json") for name in plan.cells}
+    cells = {name: json_file.read(folder / "cells" / f"{name}.json", then=AGAIN) for name in plan.cells}
     for cell in plan.gated(mode):
         _fits(folder, cell, cells[cell.name], plan.seeds["reference"])
     return Reference(manifest, cells)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; {AGAIN}") from error
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); {AGAIN}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a JSON object; {AGAIN}")
-    return content
 
 
 def _fits(folder: Path, cell: GatedCell, kept: Mapping[str, Any], seeds: int) -> None:
