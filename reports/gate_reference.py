@@ -197,18 +197,35 @@ def write(folder: Path, plan: Plan, fresh: Mapping[str, Sequence[Subject]]) -> N
         "created": some.meta["finished"],
         "seeds": plan.seeds,
     }
-    for name in ("cells", "ledgers"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for name, subjects in fresh.items():
-        place = folder / "ledgers" / name
-        for of in subjects:
-            if of.record.seed < plan.seeds["pr"] and "pr" in plan.cells[name].modes:
-                place.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(of.record.folder / "ledger.sqlite", place / f"{of.record.seed}.sqlite")
+    _write_ledgers(folder / "ledgers", plan, fresh)
+    shutil.rmtree(folder / "cells", ignore_errors=True)
     (folder / "cells").mkdir()
     for name, cell in cells.items():
         write_atomically(folder / "cells" / f"{name}.json", _readable(cell))
     write_atomically(folder / "manifest.json", _readable(manifest))
+
+
+def _write_ledgers(folder: Path, plan: Plan, fresh: Mapping[str, Sequence[Subject]]) -> None:
+    """The ledgers of the pr mode's seeds. One that holds the same charges stays as it is: its bytes would differ."""
+    wanted = {
+        folder / name / f"{of.record.seed}.sqlite": of.record.folder / "ledger.sqlite"
+        for name, subjects in fresh.items()
+        for of in subjects
+        if of.record.seed < plan.seeds["pr"] and "pr" in plan.cells[name].modes
+    }
+    for path in set(folder.glob("*/*")) - wanted.keys():
+        path.unlink()
+    for path, made in wanted.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or not _same_ledger(path, made):
+            shutil.copyfile(made, path)
+
+
+def _same_ledger(old: Path, new: Path) -> bool:
+    try:
+        return ledger_sha256(old) == ledger_sha256(new)
+    except Exception:  # whatever a broken file makes SQLite or torch say
+        return False
 
 
 def _readable(value: object) -> str:
