@@ -6,35 +6,16 @@ import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from suite.errors import UserError
-
-
-def extra(name: str) -> ModuleType:
-    """Import a library of the extra `hf`.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UserError(f"{name} is missing ({error}): pip install 'sparse-reward-suite[hf]'") from error
-
-
-def first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+from tasks.extras import first_line, library
 
 
 @functools.lru_cache(maxsize=2)
 def load_rows(name: str) -> Sequence[Mapping[str, Any]]:
     """The rows of a dataset, each with `input` and `target`; of a local JSONL file, or of the hub's split `train`."""
-    datasets = extra("datasets")
+    datasets = library("datasets", "hf")
     datasets.disable_progress_bars()  # of local work; the hub's own show what is downloaded
     path = Path(name)
     if path.suffix in (".jsonl", ".json") and not path.exists():
@@ -58,7 +39,7 @@ def load_rows(name: str) -> Sequence[Mapping[str, Any]]:
 @functools.lru_cache(maxsize=2)
 def load_model(name: str) -> tuple[Any, Any, str]:
     """(causal language model, tokenizer, what identifies the weights): the hub's commit, or a hash of local files."""
-    transformers = extra("transformers")
+    transformers = library("transformers", "hf")
     transformers.utils.logging.disable_progress_bar()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)

@@ -209,12 +209,15 @@ def test_show_gives_a_string_or_an_image_for_each_sample(ref: str) -> None:
 def test_the_exact_rate_is_the_sum_over_the_successes(ref: str) -> None:
     """And a Monte Carlo count agrees with it."""
     task, (prior, _) = task_of(ref), prior_of(ref)
+    if not engine.is_exact(task):
+        assert engine.success_log_probs(task, prior) is None
+        return
     hot = prior.tempered(3.0)  # succeeds often enough to count
     rate, log_p = task.exact(hot), engine.success_log_probs(task, hot)
     assert rate is not None
-    assert log_p is not None
-    assert log_p.dtype == torch.float64
-    assert rate == pytest.approx(float(np.exp(log_p.numpy()).sum()), rel=1e-12)
+    if log_p is not None:  # else it is summed without a list of them
+        assert log_p.dtype == torch.float64
+        assert rate == pytest.approx(float(np.exp(log_p.numpy()).sum()), rel=1e-12)
     x = hot.sample(4000, torch.Generator().manual_seed(2))
     hits = int(engine.verify_heldout(task, x).sum())
     assert hits == pytest.approx(4000 * rate, abs=5 * max(1.0, math.sqrt(4000 * rate * (1 - rate))))

@@ -23,7 +23,7 @@ from suite.errors import UserError
 from suite.generators.hf import CausalLM
 from suite.policy import Generator
 from suite.verify import verify
-from tasks import hf_loading
+from tasks import extras, hf_loading
 from tasks.gsm8k_hard import Config, Gsm8kHard, Gsm8kHardTune, last_number
 
 pytest.importorskip("transformers")
@@ -302,4 +302,4 @@ def test_missing_extras_are_named(
     assert "datasets is missing" in line
     assert "pip install 'sparse-reward-suite[hf]'" in line
     with pytest.raises(UserError, match="pip install"):
-        hf_loading.extra("no_such_library")
+        extras.library("no_such_library", "hf")
