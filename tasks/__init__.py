@@ -16,8 +16,8 @@ TASKS: dict[str, str] = {
     "queens-tune-v1": "tasks.queens:QueensTune",
     "countdown-v1": "tasks.countdown:Countdown",
     "countdown-tune-v1": "tasks.countdown:CountdownTune",
-    "ehrlich-v1": "tasks.ehrlich:EhrlichMotifs",
-    "ehrlich-tune-v1": "tasks.ehrlich:EhrlichMotifsTune",
+    "ehrlich-v1": "tasks.ehrlich:Ehrlich",
+    "ehrlich-tune-v1": "tasks.ehrlich:EhrlichTune",
     "rna-v1": "tasks.rna:Rna",
     "rna-tune-v1": "tasks.rna:RnaTune",
     "gsm8k-hard-v1": "tasks.gsm8k_hard:Gsm8kHard",
@@ -47,6 +47,6 @@ TAGS: dict[str, tuple[str, ...]] = {
     "gsm8k-hard-v1": ("paper", "text"),
     "gsm8k-hard-tune-v1": ("tuning", "text"),
 }
-"""What `suite report --tag` picks tasks by: `paper`, a task of the BaNEL paper; `exact`, its successes are
-enumerated; `control`, what can be learnt there is known: nothing, or the answer; `tuning`, for choosing configurations
+"""What `suite report --tag` picks tasks by: `paper`, a task of the BaNEL paper; `exact`, its success
+rates are; `control`, what can be learnt there is known: nothing, or the answer; `tuning`, for choosing configurations
 and not for reporting; `text` or `image`, what a sample is shown as."""

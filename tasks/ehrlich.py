@@ -2,9 +2,9 @@
 
 The closed-form benchmark of biological sequence design. A sequence is feasible where no transition is a forbidden one;
 a motif is present where its symbols stand at given distances, anywhere. The function's value is the product of how
-much of each motif is present, and the reward is 1 where that is 1: all motifs in full. Sparse because the prior, a
-Markov chain over feasible sequences, is poor in the symbols that motifs are made of: a bulk without them. Exact: the
-success rate of a Markov chain is a sum over the states of an automaton that looks for the motifs.
+much of each motif is present, and the reward is 1 where that is 1: all motifs in full. Sparse because the motifs are
+words of two rare symbols, of which the prior, a Markov chain over feasible sequences, writes few: base success rate
+1.2e-4. Exact: the success rate of a Markov chain is a sum over the states of an automaton that looks for the motifs.
 
 Source: Stanton et al., "Closed-Form Test Functions for Biophysical Sequence Design Benchmarking", arXiv 2407.00236
 (2024). The function is theirs, held against values of their `pytorch-holo`; instance and prior are drawn here.
@@ -22,7 +22,7 @@ from suite.config import setting
 from suite.generators import Markov
 from suite.policy import Policy, Tempered
 from suite.seeding import derive
-from tasks.ehrlich_function import Ehrlich
+from tasks.ehrlich_function import EhrlichFunction
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 FORBIDDEN = 0.2
@@ -54,7 +54,7 @@ class Config:
             )
 
 
-class EhrlichMotifs:
+class Ehrlich:
     """Ehrlich functions: feasible sequences that hold all motifs, from a Markov chain poor in their symbols; exact."""
 
     config: Config
@@ -93,14 +93,17 @@ class EhrlichMotifs:
             return None
         return self.function.automaton.success_rate(chain.transitions(temperature))
 
+    def references(self) -> dict[str, Policy]:
+        return {"uniform": self.prior().uniform()}
 
-class EhrlichMotifsTune(EhrlichMotifs):
+
+class EhrlichTune(Ehrlich):
     """Ehrlich functions of other instances: for tuning, never reported."""
 
     stream = "ehrlich-tune-v1"
 
 
-def draw(config: Config, rng: torch.Generator) -> tuple[Tensor, Ehrlich]:
+def draw(config: Config, rng: torch.Generator) -> tuple[Tensor, EhrlichFunction]:
     """The rare symbols, int64 (rare,), and an instance of which some sequence holds all motifs.
 
     Transitions along one cycle through all symbols, of a symbol to itself and among rare ones are never forbidden, and
@@ -118,7 +121,7 @@ def draw(config: Config, rng: torch.Generator) -> tuple[Tensor, Ehrlich]:
     offsets = torch.zeros_like(words)
     for row in offsets:
         row[1:] = 1 + torch.randperm(config.span - 1, generator=rng)[: config.motif_length - 1].sort().values
-    return rare, Ehrlich(feasible, rare[words], offsets, config.motif_length)
+    return rare, EhrlichFunction(feasible, rare[words], offsets, config.motif_length)
 
 
 def count(feasible: Tensor, length: int) -> int:

@@ -14,7 +14,7 @@ FOUND = -1
 
 
 @dataclass(frozen=True, eq=False)
-class Ehrlich:
+class EhrlichFunction:
     """f(x) = Π_i q(h_i(x)) for feasible x, −inf for others (Stanton et al., arXiv 2407.00236, section 4).
 
     Attributes:
@@ -64,7 +64,7 @@ class Automaton:
         next: the state after each symbol, int64 (S, V); S where all motifs are found.
     """
 
-    def __init__(self, function: Ehrlich) -> None:
+    def __init__(self, function: EhrlichFunction) -> None:
         symbols = len(function.feasible)
         agree = [
             [mask(motif, offset, v) for v in range(symbols)]

@@ -14,18 +14,18 @@ from torch import Tensor
 
 from suite.cli import main
 from suite.generators import Factored, Markov
-from tasks.ehrlich import Config, EhrlichMotifs, draw
-from tasks.ehrlich_function import FOUND, Ehrlich, advance, mask
+from tasks.ehrlich import Config, Ehrlich, draw
+from tasks.ehrlich_function import FOUND, EhrlichFunction, advance, mask
 
 HOLO = json.loads((Path(__file__).parent / "data" / "ehrlich_holo.json").read_text())
 """Written by data/make_ehrlich_holo.py, which says how."""
 
 
-def small(quantization: int = 2) -> Ehrlich:
+def small(quantization: int = 2) -> EhrlichFunction:
     """Three symbols, 1 may not be followed by 0; motifs 0 · 1, one place between them, and 2 2."""
     feasible = torch.ones(3, 3, dtype=torch.bool)
     feasible[1, 0] = False
-    return Ehrlich(feasible, torch.tensor([[0, 1], [2, 2]]), torch.tensor([[0, 2], [0, 1]]), quantization)
+    return EhrlichFunction(feasible, torch.tensor([[0, 1], [2, 2]]), torch.tensor([[0, 2], [0, 1]]), quantization)
 
 
 def chain(length: int, symbols: int, seed: int) -> Markov:
@@ -54,7 +54,7 @@ def test_quantization_rounds_down() -> None:
 def test_values_of_pytorch_holo(case: dict[str, Any]) -> None:
     """The functions of the paper's authors, at the values that pytorch-holo 0.0.5 gives; infeasible is null there."""
     spacings = torch.tensor(case["spacings"])
-    function = Ehrlich(
+    function = EhrlichFunction(
         torch.tensor(case["feasible"]),
         torch.tensor(case["motifs"]),
         torch.cat([torch.zeros_like(spacings[:, :1]), spacings.cumsum(dim=1)], dim=1),
@@ -90,7 +90,7 @@ def test_beginnings_by_hand() -> None:
 @pytest.mark.parametrize("temperature", [None, 2.5, math.inf])
 def test_the_exact_rate_is_the_sum_over_all_sequences(temperature: float | None) -> None:
     """A task small enough for brute force: 3^7 sequences, of which the feasible ones with both motifs succeed."""
-    task = EhrlichMotifs(Config(vocab=3, length=7, motifs=2, motif_length=2, span=3, rare=2))
+    task = Ehrlich(Config(vocab=3, length=7, motifs=2, motif_length=2, span=3, rare=2))
     sequences, prior = every(3, 7), task.prior()
     policy = {None: prior, math.inf: prior.uniform()}.get(temperature) or prior.tempered(temperature or 1.0)
     expected = policy.log_prob(sequences[task.verify(sequences)]).exp().sum()
@@ -100,7 +100,7 @@ def test_the_exact_rate_is_the_sum_over_all_sequences(temperature: float | None)
 
 
 def test_other_policies_are_not_summed() -> None:
-    assert EhrlichMotifs(Config()).exact(Factored(torch.zeros(32, 5))) is None
+    assert Ehrlich(Config()).exact(Factored(torch.zeros(32, 5))) is None
 
 
 @pytest.mark.parametrize("config", [Config(), Config(vocab=10, length=24, motifs=3, motif_length=4, span=8, rare=4)])
@@ -110,8 +110,7 @@ def test_every_instance_can_be_solved(config: Config) -> None:
         rare, function = draw(config, torch.Generator().manual_seed(secret))
         solution: list[int] = []
         for motif, offset in zip(function.motifs.tolist(), function.offsets.tolist(), strict=True):
-            for place in range(offset[-1] + 1):
-                solution.append(motif[sum(start <= place for start in offset) - 1])
+            solution += [motif[sum(start <= place for start in offset) - 1] for place in range(offset[-1] + 1)]
         solution += solution[-1:] * (config.length - len(solution))
         assert function.value(torch.tensor([solution])).tolist() == [1.0]
         assert set(function.motifs.flatten().tolist()) <= set(rare.tolist())
@@ -121,7 +120,7 @@ def test_every_instance_can_be_solved(config: Config) -> None:
 
 def test_the_prior_is_feasible_and_poor_in_rare_symbols() -> None:
     """5 symbols, of them 2 with weight 0.4: after any symbol each of those has 0.4 / the weight of what is feasible."""
-    task = EhrlichMotifs(Config())
+    task = Ehrlich(Config())
     p = task.prior().transitions()
     assert p[0, 0].tolist() == pytest.approx([0.4 / 3.8 if v in task.rare else 1 / 3.8 for v in range(5)])
     for u in range(5):
@@ -130,7 +129,7 @@ def test_the_prior_is_feasible_and_poor_in_rare_symbols() -> None:
 
 
 def test_no_fit_and_no_temperature_makes_what_is_infeasible() -> None:
-    task, rng = EhrlichMotifs(Config()), torch.Generator().manual_seed(0)
+    task, rng = Ehrlich(Config()), torch.Generator().manual_seed(0)
     policy = task.prior()
     policy.fit(policy.sample(50, rng), generator=rng, epochs=50, lr=1.0)
     for drawn in (policy, policy.tempered(50.0), policy.uniform()):

@@ -1,4 +1,4 @@
-"""Values of `pytorch-holo`'s Ehrlich functions, to hold ours against; it pins numpy < 2, hence an environment of its own:
+"""Values of `pytorch-holo`'s Ehrlich functions, to hold ours against. It pins numpy < 2: an environment of its own,
 
     python -m venv holo && holo/bin/pip install pytorch-holo==0.0.5 torch==2.13.0
     holo/bin/python tests/tasks_tests/data/make_ehrlich_holo.py > tests/tasks_tests/data/ehrlich_holo.json
