@@ -23,12 +23,14 @@ from torch import Tensor
 
 from suite.config import retuned, setting
 from suite.generators import Factored
-from suite.policy import Policy
+from suite.policy import Generator, Policy
 from tasks.extras import library
 
 BASES = "ACGU"
 PAIRS = tuple(zip("AUCGGU", "UAGCUG", strict=True))
 """What may pair: Watson and Crick's, and G with U."""
+PROPOSAL = 0.7
+"""Share of A and U in the stems of the proposal: 74 effective hits of 20,000, the most of 0.65, 0.7 and 0.75."""
 LONGEST = 200
 """Most bases of a target."""
 LOOP = 3
@@ -60,13 +62,15 @@ class Fillings(Factored):
     Args:
         target: dot-bracket structure.
         au: share of A and U among bases, half each; C and G share the rest. 1/2 is uniform over fillings.
+        au_paired: the same for the bases of pairs, where it differs.
     """
 
-    def __init__(self, target: str, au: float) -> None:
-        p = dict(zip(BASES, [au / 2, (1 - au) / 2, (1 - au) / 2, au / 2], strict=True))
+    def __init__(self, target: str, au: float, au_paired: float | None = None) -> None:
+        single = bases(au)
         unpaired = torch.full((len(PAIRS),), -torch.inf)
-        unpaired[: len(BASES)] = torch.tensor([p[base] for base in BASES]).log()
-        paired = torch.tensor([p[a] * p[b] for a, b in PAIRS]).log()
+        unpaired[: len(BASES)] = torch.tensor([single[base] for base in BASES]).log()
+        within = bases(au if au_paired is None else au_paired)
+        paired = torch.tensor([within[a] * within[b] for a, b in PAIRS]).log()
         self.target = target
         super().__init__(torch.stack([unpaired if place == "." else paired for place in target if place != ")"]))
 
@@ -125,11 +129,20 @@ class Rna:
         """There are too many sequences."""
         return
 
+    def proposal(self, prior: Generator) -> Policy:
+        """The prior with stems richer in G·C, where most successes lie."""
+        return Fillings(self.config.target, self.config.au, min(self.config.au, PROPOSAL))
+
 
 class RnaTune(Rna):
     """RNA inverse folding of another structure: for tuning, never reported."""
 
     config: TuneConfig
+
+
+def bases(au: float) -> dict[str, float]:
+    """Probability of each base."""
+    return {"A": au / 2, "C": (1 - au) / 2, "G": (1 - au) / 2, "U": au / 2}
 
 
 def pairs(target: str) -> dict[int, int]:

@@ -12,7 +12,7 @@ from suite.cli import main
 
 pytest.importorskip("RNA")
 
-from tasks.rna import PAIRS, Config, Rna, RnaTune, TuneConfig, pairs
+from tasks.rna import PAIRS, Config, Fillings, Rna, RnaTune, TuneConfig, pairs
 
 
 def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, *options: str) -> str:
@@ -73,6 +73,17 @@ def test_the_prior_by_hand() -> None:
     assert p[0].tolist() == pytest.approx([e / total for e in expected], rel=1e-5)
     assert p[4].tolist() == pytest.approx([0.44, 0.06, 0.06, 0.44, 0, 0], rel=1e-5)
     assert prior.length == 16  # 8 pairs and 8 bases of 24
+
+
+def test_the_proposal_has_stems_of_its_own() -> None:
+    """A and U 0.35 each in pairs, bases that do not pair as in the prior."""
+    task = Rna(Config())
+    proposal = task.proposal(task.prior())
+    assert isinstance(proposal, Fillings)
+    p = proposal.probabilities()
+    total = 2 * (0.35**2 + 0.15**2 + 0.35 * 0.15)
+    assert p[0].tolist() == pytest.approx([e / total for e in [0.1225] * 2 + [0.0225] * 2 + [0.0525] * 2], rel=1e-5)
+    assert torch.equal(p[4], task.prior().probabilities()[4])
 
 
 def test_the_tune_variant_has_another_target() -> None:
