@@ -99,6 +99,11 @@ def test_the_exact_rate_is_the_sum_over_all_sequences(temperature: float | None)
     assert task.space == int(task.valid(sequences).sum())
 
 
+def test_the_space_by_hand() -> None:
+    """Of five symbols one in five, one, may not follow each: five beginnings, then four ways to go on, 31 times."""
+    assert Ehrlich(Config()).space == 5 * 4**31
+
+
 def test_other_policies_are_not_summed() -> None:
     assert Ehrlich(Config()).exact(Factored(torch.zeros(32, 5))) is None
 
