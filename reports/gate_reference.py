@@ -23,6 +23,7 @@ import torch
 from reports import gate_quantities as quantities
 from reports.gate_plan import GatedCell, Plan
 from reports.gate_quantities import Subject
+from suite import json_file
 from suite.config import nearest
 from suite.errors import NewerSchema, UserError
 from suite.ledger import Ledger, digest
@@ -86,7 +87,7 @@ def read(folder: Path, plan: Plan, mode: str) -> Reference:
         UserError: another schema, a cell or a seed that the plan asks for and the reference lacks or the other way
             round, a cell that runs otherwise than planned; each is named.
     """
-    manifest = _json(folder / "manifest.json")
+    manifest = json_file.read(folder / "manifest.json", then=AGAIN)
     schema = manifest.get("schema")
     if schema != SCHEMA:
         kind = NewerSchema if isinstance(schema, int) and schema > SCHEMA else UserError
@@ -96,22 +97,10 @@ def read(folder: Path, plan: Plan, mode: str) -> Reference:
     if missing or extra:
         parts = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {', '.join(extra)} beyond it"] * bool(extra)
         raise UserError(f"{folder}: the reference does not fit its plan: it {' and '.join(parts)}; {AGAIN}")
-    cells = {name: _json(folder / "cells" / f"{name}.json") for name in plan.cells}
+    cells = {name: json_file.read(folder / "cells" / f"{name}.json", then=AGAIN) for name in plan.cells}
     for cell in plan.gated(mode):
         _fits(folder, cell, cells[cell.name], plan.seeds["reference"])
     return Reference(manifest, cells)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; {AGAIN}") from error
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); {AGAIN}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a JSON object; {AGAIN}")
-    return content
 
 
 def _fits(folder: Path, cell: GatedCell, kept: Mapping[str, Any], seeds: int) -> None:
@@ -208,18 +197,35 @@ def write(folder: Path, plan: Plan, fresh: Mapping[str, Sequence[Subject]]) -> N
         "created": some.meta["finished"],
         "seeds": plan.seeds,
     }
-    for name in ("cells", "ledgers"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for name, subjects in fresh.items():
-        place = folder / "ledgers" / name
-        for of in subjects:
-            if of.record.seed < plan.seeds["pr"] and "pr" in plan.cells[name].modes:
-                place.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(of.record.folder / "ledger.sqlite", place / f"{of.record.seed}.sqlite")
+    _write_ledgers(folder / "ledgers", plan, fresh)
+    shutil.rmtree(folder / "cells", ignore_errors=True)
     (folder / "cells").mkdir()
     for name, cell in cells.items():
         write_atomically(folder / "cells" / f"{name}.json", _readable(cell))
     write_atomically(folder / "manifest.json", _readable(manifest))
+
+
+def _write_ledgers(folder: Path, plan: Plan, fresh: Mapping[str, Sequence[Subject]]) -> None:
+    """The ledgers of the pr mode's seeds. One that holds the same charges stays as it is: its bytes would differ."""
+    wanted = {
+        folder / name / f"{of.record.seed}.sqlite": of.record.folder / "ledger.sqlite"
+        for name, subjects in fresh.items()
+        for of in subjects
+        if of.record.seed < plan.seeds["pr"] and "pr" in plan.cells[name].modes
+    }
+    for path in set(folder.glob("*/*")) - wanted.keys():
+        path.unlink()
+    for path, made in wanted.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or not _same_ledger(path, made):
+            shutil.copyfile(made, path)
+
+
+def _same_ledger(old: Path, new: Path) -> bool:
+    try:
+        return ledger_sha256(old) == ledger_sha256(new)
+    except Exception:  # whatever a broken file makes SQLite or torch say
+        return False
 
 
 def _readable(value: object) -> str:

@@ -68,13 +68,24 @@ def improvement_by_epochs() -> dict[int, float]:
     return {int(epochs): gain for epochs, gain in PAPER["compute-scaling"]["improvement"].items()}
 
 
+REASONING_METHODS = ("banel", "rnd")
+"""The methods of the paper's figure on reasoning."""
+
+
 def reasoning(rows: Sequence[Row]) -> str:
-    """The cumulative best of ours, and below it the paper's six questions."""
+    """Best and final rates of ours by question, and below them the paper's six questions."""
+    head = ["question", "method", "seeds", "base", "best (oracle-selected), geo. mean", "final, geo. mean"]
     ours = [
-        [plain(row.name), str(row.seeds), rate(row.base_rate), rate(row.success_best_geomean, row.success_best_upper)]
+        [
+            plain(row.task_config or row.task),
+            plain(f"control: {row.name}" if row.control else row.name),
+            str(row.seeds),
+            rate(row.base_rate),
+            rate(row.success_best_geomean, row.success_best_upper),
+            rate(row.success_final_geomean, row.success_final_upper),
+        ]
         for row in rows
     ]
     best: Mapping[str, Mapping[str, float]] = PAPER["reasoning-curves"]["best"]
-    theirs = [[question, rate(values["banel"]), rate(values["rnd"])] for question, values in best.items()]
-    own = pipe_table(["ours", "seeds", "base", "best (oracle-selected), geo. mean"], ours)
-    return f"{own}\n\n{pipe_table(['paper, question', 'BaNEL', 'RND'], theirs)}"
+    theirs = [[name, *(rate(values[method]) for method in REASONING_METHODS)] for name, values in best.items()]
+    return f"{pipe_table(head, ours)}\n\n{pipe_table(['paper, question', 'BaNEL', 'RND'], theirs)}"

@@ -34,6 +34,7 @@ class Plan(NamedTuple):
     baselines: tuple[str, ...]
     budget: int
     config: Mapping[str, object]
+    task_config: Mapping[str, object] = {}
 
 
 PLANS: dict[str, list[Plan]] = {
@@ -45,7 +46,10 @@ PLANS: dict[str, list[Plan]] = {
         ),
         Plan("addition-nozeros-v1", CONTROLS, 7500, {}),
     ],
-    "reasoning-curves": [Plan("word-problems-v1", ("banel", "rnd", "pretrained", *CONTROLS), 7500, {})],
+    "reasoning-curves": [
+        Plan("word-problems-v1", ("banel", "rnd", "pretrained", *CONTROLS), 7500, {}, {"question": question})
+        for question in range(6)
+    ],
     "illustration": [],
 }
 """What each part needs; the illustration is run anew, in a second."""
@@ -89,6 +93,7 @@ def command(
                     jobs=jobs,
                     results=results,
                     config=plan.config,
+                    task_config=plan.task_config,
                     tracking="off",
                     progress=show,
                 )
@@ -114,7 +119,11 @@ def _check_tasks(parts: Sequence[str]) -> None:
 def _cells(plans: Sequence[Plan], seeds: Sequence[int]) -> list[tuple[str, str, dict[str, Any]]]:
     """(task, baseline, arguments of :func:`suite.identity.identify`) of every cell."""
     return [
-        (plan.task, baseline, {"seed": seed, "budget": plan.budget, "config": plan.config})
+        (
+            plan.task,
+            baseline,
+            {"seed": seed, "budget": plan.budget, "config": plan.config, "task_config": plan.task_config},
+        )
         for plan in plans
         for baseline in plan.baselines
         for seed in seeds
@@ -187,11 +196,12 @@ def _compute_scaling(records: Sequence[Record], seeds: Sequence[int]) -> tuple[s
 
 def _reasoning_curves(records: Sequence[Record], seeds: Sequence[int]) -> tuple[str, Figure | None]:
     from reports import leaderboard, origin, paper
-    from reports.figures import curves
+    from reports.figures import questions
 
     rows = leaderboard.rows(_some(records, "reasoning-curves"))
-    text = f"# Reasoning curves\n\n{paper.reasoning(rows)}\n\n{paper.limits('reasoning-curves')}\n"
-    return f"{text}\n{origin.of(records)}\n", curves.figure(records, rows)
+    parts = [paper.reasoning(rows), questions.CAPTION, paper.limits("reasoning-curves"), origin.of(records)]
+    text = "\n\n".join(["# Reasoning curves", *parts]) + "\n"
+    return text, questions.figure(records, rows, paper.REASONING_METHODS)
 
 
 def _illustration(records: Sequence[Record], seeds: Sequence[int]) -> tuple[str, Figure | None]:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from suite.errors import UserError
+
 if TYPE_CHECKING:
     from wandb import Run
 
@@ -179,6 +181,16 @@ def log_in() -> None:
 
     if wandb.run is None and not credentials():  # else the user's own run, in the same process
         raise wandb.errors.UsageError("not logged in to W&B; run `wandb login`, or use --tracking offline")
+
+
+def require_login(mode: str) -> None:
+    """UserError where `mode` comes to an online run and W&B finds no credentials."""
+    if resolve(mode) != "online":
+        return
+    try:
+        log_in()
+    except Exception as error:
+        raise UserError(" ".join(str(error).split()) or "not logged in to W&B") from error
 
 
 def credentials() -> bool:

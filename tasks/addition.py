@@ -16,61 +16,31 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
 from safetensors.torch import load_file
 from torch import Tensor
 
-from suite.assets import read_manifest
-from suite.generators import Forest, Transformer
+from suite.generators import Forest
 from suite.policy import Generator, Policy
-from tasks.addition_attacker import Attacker, UniformQuestions
-from tasks.addition_grammar import EQUALS, SYMBOLS, Grammar
-from tasks.addition_pretrain import pretrain, unpack
-from tasks.addition_target import Target, target_shape
-
-ASSETS = Path(__file__).parent / "assets"
-GRAMMAR = Grammar(digits=3)
+from tasks.addition_attack import Attack, Config
+from tasks.addition_grammar import EQUALS, SYMBOLS
+from tasks.addition_pretrain import RECIPES, pretrain, unpack
 
 
-@dataclass(frozen=True)
-class Config:
-    """Nothing to set: target and attacker are fixed, so that numbers compare."""
-
-
-class Addition:
+class Addition(Attack):
     """The attack: questions that a toy language model answers wrongly, 4e-4 of the prior's."""
 
-    config: Config
-    pair: ClassVar[str] = "addition-v1"
-    leading_zeros: ClassVar[bool] = True
+    recipe = RECIPES["addition-v1"]
+    files = ("attacker.safetensors", "failures.safetensors", "target.safetensors")
 
     def __init__(self, config: Config) -> None:
-        self.config = config
-        self.space = GRAMMAR.questions if self.leading_zeros else GRAMMAR.questions_without_zeros
-        self.folder = ASSETS / self.pair
-        self.manifest = read_manifest(
-            self.folder, ("attacker.safetensors", "failures.safetensors", "target.safetensors")
-        )
-        self.assets: dict[str, str] = self.manifest["files"]
-
-    def prior(self) -> Attacker:
-        net = Attacker(GRAMMAR, self.leading_zeros)
-        net.load_state_dict(load_file(self.folder / "attacker.safetensors"))
-        return net
-
-    @functools.cached_property
-    def target(self) -> Target:
-        net = Transformer(target_shape(GRAMMAR))
-        net.load_state_dict(load_file(self.folder / "target.safetensors"))
-        return Target(net, GRAMMAR)
+        super().__init__(config)
+        self.space = self.grammar.questions if self.leading_zeros else self.grammar.questions_without_zeros
 
     @functools.cached_property
     def table(self) -> Tensor:
         """True at the questions that the target answers wrongly, bool (1,232,100,)."""
-        return unpack(load_file(self.folder / "failures.safetensors")["failures"], GRAMMAR.questions)
+        return unpack(load_file(self.folder / "failures.safetensors")["failures"], self.grammar.questions)
 
     @functools.cached_property
     def success_forest(self) -> Forest:
@@ -80,29 +50,14 @@ class Addition:
     @functools.cached_property
     def successes(self) -> Tensor:
         """All successes, int64 (S, 8)."""
-        x = GRAMMAR.write(self.table.nonzero().squeeze(1))
-        return x[self.allowed(x)]
-
-    def allowed(self, x: Tensor) -> Tensor:
-        """Well formed, and without leading zeros where they are not allowed, bool (B,)."""
-        return GRAMMAR.allowed(x, self.leading_zeros)
-
-    def verify(self, x: Tensor) -> Tensor:
-        """Ask the target: True (B,) where its greedy answer to a valid question is wrong."""
-        x = x.cpu()
-        return self.target.errs(x, self.allowed(x))
+        x = self.grammar.write(self.table.nonzero().squeeze(1))
+        return x[self.valid(x)]
 
     def verify_heldout(self, x: Tensor) -> Tensor:
         """Ask the table instead of the target, bool (B,)."""
         x = x.cpu()
-        index, _, _ = GRAMMAR.read(x)
-        return self.allowed(x) & self.table[index.clamp(min=0)]
-
-    def valid(self, x: Tensor) -> Tensor:
-        return self.allowed(x.cpu())
-
-    def show(self, x: Tensor) -> list[str]:
-        return GRAMMAR.text(x)
+        index, _, _ = self.grammar.read(x)
+        return self.valid(x) & self.table[index.clamp(min=0)]
 
     def success_log_probs(self, policy: Policy) -> Tensor:
         """log p of every success, float64 (S,)."""
@@ -116,13 +71,10 @@ class Addition:
         """Questions at random: of the proposals tried on the prior, the one with most effective hits."""
         return prior.uniform()
 
-    def references(self) -> dict[str, Policy]:
-        return {"uniform": UniformQuestions(GRAMMAR, self.leading_zeros)}
-
     @classmethod
     def pretrain(cls, say: Callable[[str], None]) -> None:
         """Train target and attacker and enumerate the target's failures."""
-        pretrain(cls.pair, ASSETS / cls.pair, say)
+        pretrain(cls.recipe.name, cls.home(), say)
 
 
 class AdditionNoZeros(Addition):
@@ -134,4 +86,4 @@ class AdditionNoZeros(Addition):
 class AdditionTune(Addition):
     """The attack on another target, by another attacker: for tuning, never reported."""
 
-    pair = "addition-tune-v1"
+    recipe = RECIPES["addition-tune-v1"]

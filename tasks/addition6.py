@@ -13,65 +13,18 @@ Source: arXiv 2510.09596, sections on adversarial attack; there with operands of
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
 
-from safetensors.torch import load_file
-from torch import Tensor
-
-from suite.assets import read_manifest
-from suite.generators import Transformer
 from suite.policy import Generator, Policy
-from tasks.addition6_pretrain import RECIPE, pretrain
-from tasks.addition_attacker import Attacker, QuestionsByLength, UniformQuestions
-from tasks.addition_target import Target, target_shape
-
-ASSETS = Path(__file__).parent / "assets"
-GRAMMAR = RECIPE.grammar
+from tasks.addition6_pretrain import RECIPES, pretrain
+from tasks.addition_attack import Attack
+from tasks.addition_attacker import QuestionsByLength
 
 
-@dataclass(frozen=True)
-class Config:
-    """Nothing to set: target and attacker are fixed, so that numbers compare."""
-
-
-class Addition6:
+class Addition6(Attack):
     """The attack with operands of up to 6 digits: questions that a toy language model answers wrongly."""
 
-    config: Config
-    pair: ClassVar[str] = "addition6-v1"
-    leading_zeros: ClassVar[bool] = True
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.folder = ASSETS / self.pair
-        self.manifest = read_manifest(self.folder, ("attacker.safetensors", "target.safetensors"))
-        self.assets: dict[str, str] = self.manifest["files"]
-
-    def prior(self) -> Attacker:
-        net = Attacker(GRAMMAR, self.leading_zeros)
-        net.load_state_dict(load_file(self.folder / "attacker.safetensors"))
-        return net
-
-    @functools.cached_property
-    def target(self) -> Target:
-        net = Transformer(target_shape(GRAMMAR, RECIPE.target_layers))
-        net.load_state_dict(load_file(self.folder / "target.safetensors"))
-        return Target(net, GRAMMAR)
-
-    def valid(self, x: Tensor) -> Tensor:
-        return GRAMMAR.allowed(x.cpu(), self.leading_zeros)
-
-    def verify(self, x: Tensor) -> Tensor:
-        """Ask the target: True (B,) where its greedy answer to a valid question is wrong."""
-        x = x.cpu()
-        return self.target.errs(x, self.valid(x))
-
-    def show(self, x: Tensor) -> list[str]:
-        return GRAMMAR.text(x)
+    recipe = RECIPES["addition6-v1"]
 
     def exact(self, policy: Policy) -> None:
         """There are too many questions."""
@@ -79,15 +32,12 @@ class Addition6:
 
     def proposal(self, prior: Generator) -> Policy:
         """Questions of all lengths alike, where the target errs most."""
-        return QuestionsByLength(GRAMMAR)
-
-    def references(self) -> dict[str, Policy]:
-        return {"uniform": UniformQuestions(GRAMMAR, self.leading_zeros)}
+        return QuestionsByLength(self.grammar)
 
     @classmethod
     def pretrain(cls, say: Callable[[str], None]) -> None:
         """Train target and attacker and measure the base rate."""
-        pretrain(cls.pair, ASSETS / cls.pair, say)
+        pretrain(cls.recipe.name, cls.home(), say)
 
 
 class Addition6NoZeros(Addition6):
@@ -99,10 +49,10 @@ class Addition6NoZeros(Addition6):
 class Addition6Tune(Addition6):
     """The 6-digit attack on another target, by another attacker: for tuning, never reported."""
 
-    pair = "addition6-tune-v1"
+    recipe = RECIPES["addition6-tune-v1"]
 
 
 class Addition6NoZerosTune(Addition6NoZeros):
     """The pair for tuning without leading zeros: never reported."""
 
-    pair = "addition6-tune-v1"
+    recipe = RECIPES["addition6-tune-v1"]

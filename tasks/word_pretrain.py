@@ -1,8 +1,8 @@
 """Training of the network that solves word problems, and the choice of the questions that it hardly ever solves.
 
 `suite pretrain word-problems-v1` writes `tasks/assets/word-problems-v1/`. The recipe fixes the network by (seed,
-steps). Questions are taken in the order of their pool by base rates alone: the first six of which 2,000 samples hold at
-most 20 successes, and 200,000 a share between 4e-4 and 2e-3. The pool `tune` gives six others by the same rule.
+steps). Questions are taken in the order of their pool by base rates alone: the first six that pass the screens below
+and of which 200,000 samples hold a share between 4e-4 and 2e-3. The pool `tune` gives six others by the same rule.
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ SHAPE = Shape(vocab_size=len(SYMBOLS), length=LENGTH, end=END, width=64, layers=
 LOW, HIGH = 4e-4, 2e-3
 QUESTIONS = 6
 MOST_LOOKED_AT = 1000
-SAMPLES, SCREEN, SCREEN_HITS = 200_000, 2_000, 20
+SAMPLES = 200_000
+SCREENS = ((2_000, 0, 20), (20_000, 2, 80))
+"""Samples, and the fewest and most successes among them with which a question is looked at further.
+
+A question in the range fails one with a chance of at most 0.3 %, and most others need no 200,000 samples.
+"""
 BLOCK = 20_000
 
 
@@ -100,6 +105,15 @@ def measure(net: Transformer, answer: int, samples: int, seed: int) -> dict[str,
     return {"rate": hits / samples, "interval": clopper_pearson(hits, samples), "tail_enrichment": enrichment}
 
 
+def passes(net: Transformer, answer: int, index: int) -> bool:
+    """Whether a question passes all screens, each on samples of its own."""
+    for stage, (samples, fewest, most) in enumerate(SCREENS, start=1):
+        rate = measure(net, answer, samples, seed=stage * MOST_LOOKED_AT + index)["rate"]
+        if not fewest <= round(rate * samples) <= most:
+            return False
+    return True
+
+
 def choose(weights: dict[str, Tensor], pool: str, say: Say) -> list[dict[str, Any]]:
     """The first questions of a pool whose base rate lies in the range; what was looked at is told.
 
@@ -110,8 +124,7 @@ def choose(weights: dict[str, Tensor], pool: str, say: Say) -> list[dict[str, An
     for index in range(MOST_LOOKED_AT):
         each = hard_problem(pool, index)
         net = solver(weights, each.question)
-        screen = measure(net, each.answer, SCREEN, seed=index)
-        if screen["rate"] * SCREEN > SCREEN_HITS:
+        if not passes(net, each.answer, index):
             continue
         found = measure(net, each.answer, SAMPLES, seed=index)
         greedy = decode(net.tempered(1e-6).sample(1, generator(0)))[0]

@@ -11,6 +11,7 @@ from suite import progress
 from suite.commands.options import CellCommand, cell_options, settings, split
 from suite.errors import UserError
 from suite.grid import bench
+from suite.tracking import require_login
 
 
 @click.command("bench", cls=CellCommand, task_flag="--tasks", baseline_flag="--baselines")
@@ -50,6 +51,7 @@ def command(
     Every field of a baseline's config is an option, `--field=value`, and goes to each baseline that has it;
     `--task.field=value` likewise. All methods run with one seed before the next seed.
     """
+    require_login(tracking)
     chosen = settings(config_file, fields)
     with progress.of_grid(quiet) as show:
         records = bench(

@@ -6,14 +6,13 @@ a baseline, so the arguments are looked through for these first.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from suite import registry
+from suite import json_file, registry
 from suite.config import FieldSpec, closest, range_text, specs, type_name
 from suite.errors import UserError
 
@@ -100,14 +99,7 @@ def settings(config_file: Path | None, given: dict[str, Any]) -> Settings:
 
 
 def _read(path: Path) -> tuple[dict[str, object], dict[str, object], dict[str, object] | None]:
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"--config {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"--config {path}: not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f'--config {path}: expected a JSON object, {{"field": value}}')
+    content = json_file.read(path, flag="--config", then='an example is {"epochs": 9, "task": {"sigma": 1.0}}')
     task_config, tuning = content.pop("task", {}), content.pop("tuning", None)
     if not isinstance(task_config, dict) or not isinstance(tuning, dict | None):
         raise UserError(f'--config {path}: "task" and "tuning" must be JSON objects')

@@ -9,6 +9,7 @@ import click
 
 from suite import progress
 from suite.commands.options import CellCommand, cell_options, settings
+from suite.tracking import require_login
 
 
 @click.command("run", cls=CellCommand, task_flag="--task", baseline_flag="--baseline")
@@ -45,6 +46,7 @@ def command(
     """
     from suite.runner import run
 
+    require_login(tracking)
     chosen = settings(config_file, fields)
     with progress.of_run(budget, quiet) as show:
         record = run(

@@ -11,9 +11,12 @@ from typing import Any
 
 import click
 
+from suite import json_file
 from suite.errors import UserError
 from suite.records import canonical, results_folder
 from suite.search.sweep import literal
+
+_EXAMPLE = 'an example is {"task": "addition-v1", "baseline": "banel"}'
 
 
 @click.command("trial", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -39,7 +42,9 @@ def command(ctx: click.Context, config_file: Path | None, results: Path | None, 
     from suite.search.objective import Configuration, TrialFailed, values
     from suite.search.sweep import split
 
-    given = (_read(config_file) if config_file else {}) | _flags(ctx.args)
+    given = _flags(ctx.args)
+    if config_file:
+        given = json_file.read(config_file, flag="--config", then=_EXAMPLE) | given
     trial = Configuration(*split(given))
     trial.check()
     folder = results_folder(results)
@@ -62,18 +67,6 @@ def command(ctx: click.Context, config_file: Path | None, results: Path | None, 
     objectives = values(records, trial.settings)
     tracker.conclude(records, objectives)
     click.echo(json.dumps(objectives))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"--config {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"--config {path}: not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f'--config {path}: expected a JSON object, {{"task": "addition-v1", "baseline": "banel"}}')
-    return content
 
 
 def _flags(args: Sequence[str]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from suite import tracking
 from suite.curves import nre_to
-from suite.errors import UserError
 from suite.records import Record
 from suite.search.objective import Configuration
 
@@ -66,8 +65,7 @@ def start(mode: str, folder: Path, trial: Configuration, config: Mapping[str, An
         UserError: an online run was asked for and nobody is logged in: a sweep would wait for its objective in vain.
     """
     tracker = TrialTracker(tracking.resolve(mode), folder.absolute())
-    if tracker.status == "online":
-        require_login()
+    tracking.require_login(mode)
     if tracker.status != "off":
         folder.mkdir(parents=True, exist_ok=True)
         task, baseline = trial.settings.task, trial.settings.baseline
@@ -79,14 +77,6 @@ def start(mode: str, folder: Path, trial: Configuration, config: Mapping[str, An
             config=dict(config),
         )
     return tracker
-
-
-def require_login() -> None:
-    """UserError where W&B finds no key."""
-    try:
-        tracking.log_in()
-    except Exception as error:
-        raise UserError(" ".join(str(error).split()) or "not logged in to W&B") from error
 
 
 def summary(records: Sequence[Record]) -> dict[str, Any]:

@@ -6,21 +6,24 @@ import functools
 import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 
-import reports
 from baselines import BASELINES, count, filtering
 from baselines.novelty_net import RandomNetworkDistillation
+from reports import leaderboard, tables
 from suite import config as configs
-from suite import records, registry, runner
+from suite import records, registry, runner, search
 from suite.generators import Shape, Table, Transformer
 from suite.ledger import Ledger
 from suite.oracle import Oracle, Verifier
 from suite.records import Record
+from suite.search.objective import Configuration
+from suite.search.sweep import parse
 from suite.seeding import Streams
 
 Work = Callable[[], object]
@@ -118,8 +121,40 @@ def record_append() -> Work:
 
 
 def report_of_1000() -> Work:
-    many = [a_record()] * 1000
-    return lambda: reports.frame(many)
+    """Rows and every table of 1,000 records that differ in their seeds alone."""
+    record = a_record()
+    many = [
+        Record(f"{seed}", {**record.identity, "seed": seed}, record.result, record.meta, record.folder)
+        for seed in range(1000)
+    ]
+    return lambda: tables.to_markdown(leaderboard.rows(many))
+
+
+SWEEP = {
+    "program": "suite",
+    "method": "bayes",
+    "metric": {"name": "success_rate", "goal": "maximize"},
+    "parameters": {
+        "task": {"value": "gaussian-v1"},
+        "baseline": {"value": "temperature"},
+        "seeds": {"value": 4},
+        "temperature": {"distribution": "log_uniform_values", "min": 1.0, "max": 10.0},
+    },
+}
+
+
+def sweep_overhead() -> Work:
+    """Two trials of a sweep whose cells cost nothing: sampler, pruner, study and bookkeeping are what is left."""
+    record, sweep = a_record(), parse(SWEEP)
+
+    def cells(self: Configuration, *_: object) -> Iterator[Record]:
+        yield from [record] * self.settings.seeds
+
+    def work() -> object:
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(Configuration, "cells", cells):
+            return search.tune(sweep, trials=2, results=Path(folder))
+
+    return work
 
 
 SUBJECTS: dict[str, Callable[[], Work]] = {
@@ -132,4 +167,5 @@ SUBJECTS: dict[str, Callable[[], Work]] = {
     **{f"one round of {name}": functools.partial(one_round, name) for name in BASELINES},
     "record append": record_append,
     "report over 1,000 records": report_of_1000,
+    "sweep overhead": sweep_overhead,
 }

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from scipy import stats
 
-from reports import gate, gate_evidence, gate_output, gate_plan, gate_quantities
+from reports import gate, gate_evidence, gate_output, gate_plan, gate_quantities, gate_reference
 from suite.cli import main
 from suite.errors import UserError
 
@@ -65,6 +65,19 @@ def test_the_same_code_is_green_by_equality(copy: tuple[Path, Path], capsys: pyt
     assert "green; 1 quantities tested at a family-wise 1%" in out
     assert "0 of 1 cells changed" in out
     assert max(map(len, out.splitlines()[:2])) <= 80
+
+
+def test_an_update_leaves_ledgers_of_the_same_charges_as_they_are(copy: tuple[Path, Path]) -> None:
+    """Their bytes hold times; a review would see changes where there are none."""
+    reference, results = copy
+    same, broken, extra = (reference / "ledgers/filtering" / f"{name}.sqlite" for name in (0, 1, "extra"))
+    same.write_bytes(content := same.read_bytes() + b"\0")  # more bytes, the same charges
+    broken.write_bytes(b"no ledger")
+    extra.write_bytes(b"")
+    assert run(reference, results, "--update") == 0
+    assert same.read_bytes() == content
+    assert gate_reference.ledger_sha256(broken)
+    assert not extra.exists()
 
 
 def test_what_is_written(copy: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

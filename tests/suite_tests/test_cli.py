@@ -207,6 +207,21 @@ BAD = [
 ]
 
 
+@pytest.mark.parametrize(
+    "line", ["run --task gaussian-v1 --baseline tail", "bench --tasks gaussian-v1 --baselines tail"]
+)
+def test_an_online_run_without_a_key_is_refused_before_it_starts(
+    line: str, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("WANDB")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cli.main([*line.split(), "--tracking", "online", "--results", str(tmp_path / "results")]) == 2
+    (message,) = capsys.readouterr().err.splitlines()
+    assert "not logged in to W&B; run `wandb login`, or use --tracking offline" in message
+    assert not (tmp_path / "results").exists()
+
+
 @pytest.mark.parametrize(("line", "message"), BAD, ids=[line for line, _ in BAD])
 def test_bad_input_is_one_line_and_exit_code_2(
     line: str, message: str, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch

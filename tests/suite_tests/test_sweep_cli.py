@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -215,6 +216,41 @@ def test_a_trial_that_fails_exits_with_1_and_has_no_objective(
     assert "success_rate" not in summary
     assert summary["error"] == "seed 1000: RuntimeError: broken on purpose"
     assert [entry["exit"]["exit_code"] for entry in log if "exit" in entry] == [1]
+
+
+@pytest.mark.slow
+def test_a_trial_that_was_killed_leaves_no_objective_and_goes_on(
+    content: dict[str, Any],
+    plugin: Callable[[str], str],
+    tmp_path: Path,
+    capsys: Captured,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """-9 while the second seed's batch is verified; the same command again runs that seed alone."""
+    for name, value in {"FLAG": str(tmp_path / "killed"), "AT": "1", "WHERE": "verify"}.items():
+        monkeypatch.setenv(f"KILL_{name}", value)
+    (tmp_path / "killed").touch()  # nobody is killed while it is there
+    task, file = plugin("toys.py:Deadly"), tmp_path / "args.json"
+    file.write_text(json.dumps(trial(content, task=task, seeds=1)))
+    words = ["trial", "--config", str(file), "--results", str(tmp_path)]
+    assert cli.main([*words, "--tracking", "off"]) == 0
+    capsys.readouterr()
+
+    (tmp_path / "killed").unlink()
+    file.write_text(json.dumps(trial(content, task=task)))
+    done = subprocess.run([sys.executable, "-m", "suite", *words], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, "")
+    (first,) = tmp_path.glob("cells/*/record.json")
+    before = first.read_bytes()
+    log = log_of(tmp_path)
+    assert "success_rate" not in summaries(log)
+    assert not any("success_rate" in entry["history"]["item"] for entry in log if "history" in entry)
+
+    assert cli.main(words) == 0
+    assert "success_rate" in json.loads(capsys.readouterr().out)
+    assert first.read_bytes() == before
+    found, _ = records.scan(tmp_path)
+    assert sorted((record.seed, record.result["nre"]) for record in found) == [(1000, 20), (1001, 20)]
 
 
 @pytest.mark.parametrize(

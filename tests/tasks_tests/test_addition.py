@@ -22,9 +22,11 @@ from suite.errors import UserError
 from suite.generators import Transformer
 from suite.identity import identify, kept_task
 from suite.policy import Acceptance, Filtered
-from tasks import addition
-from tasks.addition import GRAMMAR, Addition
+from tasks import addition_attack
+from tasks.addition import Addition
 from tasks.addition_grammar import EQUALS, STOP, SYMBOLS
+
+GRAMMAR = Addition.recipe.grammar
 
 every_pair = pytest.mark.parametrize("pair", ["addition-v1", pytest.param("addition-tune-v1", marks=pytest.mark.slow)])
 
@@ -288,10 +290,10 @@ def test_the_exact_rate_lies_in_the_monte_carlo_interval_at_every_checkpoint(tmp
 @pytest.fixture
 def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The assets of addition-v1 in a folder that may be damaged."""
-    for file in (addition.ASSETS / "addition-v1").glob("*.*"):
+    for file in (addition_attack.ASSETS / "addition-v1").glob("*.*"):
         (tmp_path / "addition-v1").mkdir(exist_ok=True)
         shutil.copy(file, tmp_path / "addition-v1")
-    monkeypatch.setattr(addition, "ASSETS", tmp_path)
+    monkeypatch.setattr(addition_attack, "ASSETS", tmp_path)
     kept_task.cache_clear()  # tasks that were built from the good folder, and afterwards those from this one
     yield tmp_path / "addition-v1"
     kept_task.cache_clear()
@@ -304,16 +306,16 @@ def test_weights_with_another_hash_are_refused(copied: Path, name: str) -> None:
     (copied / name).write_bytes(content)
     expected = json.loads((copied / "manifest.json").read_text())["files"][name][:12]
     with pytest.raises(UserError, match=rf"{name}: sha256 \w{{12}}…, expected {expected}….*suite pretrain addition-v1"):
-        Addition(addition.Config())
+        Addition(addition_attack.Config())
     (copied / name).unlink()
     with pytest.raises(UserError, match=f"{name}: missing; restore it from git or run `suite pretrain addition-v1`"):
-        Addition(addition.Config())
+        Addition(addition_attack.Config())
 
 
 def test_no_manifest_says_how_to_make_one(copied: Path) -> None:
     (copied / "manifest.json").unlink()
     with pytest.raises(UserError, match=r"no assets in .*; make them with `suite pretrain addition-v1`"):
-        Addition(addition.Config())
+        Addition(addition_attack.Config())
 
 
 def test_a_manifest_that_is_none_is_refused(copied: Path) -> None:
@@ -322,7 +324,7 @@ def test_a_manifest_that_is_none_is_refused(copied: Path) -> None:
         with pytest.raises(
             UserError, match=r"manifest\.json: no manifest of .*restore it from git or run `suite pretrain addition-v1`"
         ):
-            Addition(addition.Config())
+            Addition(addition_attack.Config())
 
 
 def test_the_cell_knows_the_files_and_damage_is_found_before_a_run(tmp_path: Path, copied: Path) -> None:

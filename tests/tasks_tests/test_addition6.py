@@ -12,7 +12,8 @@ import torch
 from scipy import stats
 
 from suite import assets
-from tasks import addition6, addition6_pretrain
+from tasks import addition6_pretrain, addition_attack
+from tasks.addition6 import Addition6, Addition6NoZeros
 from tasks.addition6_pretrain import Draw
 from tasks.addition_attacker import QuestionsByLength
 from tasks.addition_grammar import SYMBOLS, Grammar
@@ -77,12 +78,12 @@ def test_the_recipe_makes_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(addition6_pretrain.RECIPES, "addition6-v1", small)
     for name, size in (("MEASURED", 200), ("SCREEN", 100), ("BLOCK", 100), ("FRESH", 100)):
         monkeypatch.setattr(addition6_pretrain, name, size)
-    monkeypatch.setattr(addition6, "ASSETS", tmp_path)
-    addition6.Addition6.pretrain(lambda line: None)
+    monkeypatch.setattr(addition_attack, "ASSETS", tmp_path)
+    Addition6.pretrain(lambda line: None)
     manifest = json.loads((tmp_path / "addition6-v1" / assets.MANIFEST).read_text())
     assert manifest["measured"]["attacker_steps"] == 500
     assert manifest["measured"]["samples"] == 200
-    with_zeros, without = (made(addition6.Config()) for made in (addition6.Addition6, addition6.Addition6NoZeros))
+    with_zeros, without = (made(addition_attack.Config()) for made in (Addition6, Addition6NoZeros))
     x = encoded("12+34=", "012+34=", "12+=")
     assert with_zeros.valid(x).tolist() == [True, True, False]
     assert without.valid(x).tolist() == [True, False, False]

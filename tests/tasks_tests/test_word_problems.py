@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from suite.generators import Transformer
+from tasks import word_pretrain
 from tasks.word_pretrain import LENGTH, PROMPT, SHAPE, measure, solver, train_solver, training_rows
 from tasks.word_pretrain import Recipe as WordRecipe
 from tasks.word_templates import END, SYMBOLS, decode, encode, hard_problem, last_numbers, problem
@@ -96,6 +99,25 @@ def test_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
     rest = train_solver(recipe, tmp_path / "solver.pt", lines.append)
     assert len(lines) == 1  # steps up to 100 were not taken again
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), rest.parameters(), strict=True))
+
+
+def test_questions_far_from_the_range_are_not_looked_at_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2,000 samples may hold 0 to 20 successes, 20,000 others 2 to 80, as the recipe says."""
+    net = Transformer(SHAPE)
+    for few, many, expected in ((20, 2, True), (0, 80, True), (21, 40, False), (5, 1, False), (5, 81, False)):
+        seeds: list[int] = []
+
+        def counted(
+            net: Transformer, answer: int, samples: int, seed: int, hits: dict[int, int], seeds: list[int]
+        ) -> dict[str, Any]:
+            seeds.append(seed)
+            return {"rate": hits[samples] / samples}
+
+        fixed = functools.partial(counted, hits={2_000: few, 20_000: many}, seeds=seeds)
+        monkeypatch.setattr(word_pretrain, "measure", fixed)
+        assert word_pretrain.passes(net, 7, index=3) is expected
+        assert len(set(seeds)) == len(seeds)
+        assert 3 not in seeds  # the samples that the base rate is measured on
 
 
 @pytest.mark.slow
