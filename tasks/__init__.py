@@ -18,6 +18,12 @@ TASKS: dict[str, str] = {
     "digits-0to6-tune-v1": "tasks.digits:DigitsTune",
     "mnist-0to6-v1": "tasks.mnist:Mnist",
     "mnist-0to6-tune-v1": "tasks.mnist:MnistTune",
+    "countdown-v1": "tasks.countdown:Countdown",
+    "countdown-tune-v1": "tasks.countdown:CountdownTune",
+    "ehrlich-v1": "tasks.ehrlich:Ehrlich",
+    "ehrlich-tune-v1": "tasks.ehrlich:EhrlichTune",
+    "rna-v1": "tasks.rna:Rna",
+    "rna-tune-v1": "tasks.rna:RnaTune",
     "gsm8k-hard-v1": "tasks.gsm8k_hard:Gsm8kHard",
     "gsm8k-hard-tune-v1": "tasks.gsm8k_hard:Gsm8kHardTune",
 }
@@ -40,9 +46,15 @@ TAGS: dict[str, tuple[str, ...]] = {
     "digits-0to6-tune-v1": ("tuning", "image"),
     "mnist-0to6-v1": ("paper", "image"),
     "mnist-0to6-tune-v1": ("tuning", "image"),
+    "countdown-v1": ("exact", "text"),
+    "countdown-tune-v1": ("tuning", "exact", "text"),
+    "ehrlich-v1": ("exact", "text"),
+    "ehrlich-tune-v1": ("tuning", "exact", "text"),
+    "rna-v1": ("text",),
+    "rna-tune-v1": ("tuning", "text"),
     "gsm8k-hard-v1": ("paper", "text"),
     "gsm8k-hard-tune-v1": ("tuning", "text"),
 }
-"""What `suite report --tag` picks tasks by: `paper`, a task of the BaNEL paper; `exact`, its successes are
-enumerated; `control`, what can be learnt there is known: nothing, or the answer; `tuning`, for choosing configurations
+"""What `suite report --tag` picks tasks by: `paper`, a task of the BaNEL paper; `exact`, its success
+rates are; `control`, what can be learnt there is known: nothing, or the answer; `tuning`, for choosing configurations
 and not for reporting; `text` or `image`, what a sample is shown as."""
