@@ -44,7 +44,7 @@ def load(results: Path | str | None = None) -> pd.DataFrame:
       interval `low`..`high`, `estimator` and sample size `n`, `distinct_successes` per 10,000 draws,
       `distinct_share`, `effective_successes`, `valid_share`, `entropy` (nats per sample), `kl_prior` (nats);
     - `base_rate`, the success rate of the prior in this run, and `improvement` = success_rate / base_rate;
-    - `metrics.NAME` for each metric that a method gave.
+    - `metrics.NAME` for each metric that a method gave, `quantities.NAME` for each number of the task's own.
 
     A file that is no record is skipped with a warning.
 
@@ -67,7 +67,7 @@ def frame(records: Sequence[Record]) -> pd.DataFrame:
     import pandas as pd
 
     table = pd.DataFrame([row for record in records for row in _points(record)])
-    numbers = [name for name in table.columns if name in NUMBERS or name.startswith("metrics.")]
+    numbers = [name for name in table.columns if name in NUMBERS or name.startswith(("metrics.", "quantities."))]
     return table.convert_dtypes().astype(dict.fromkeys(numbers, "Float64"))
 
 
@@ -97,7 +97,11 @@ def _points(record: Record) -> list[dict[str, Any]]:
     for point in record.result.get("curve") or []:
         rate = point["success_rate"]
         improvement = rate / base if rate is not None and base else None
-        metrics = {f"metrics.{name}": value for name, value in (point.get("metrics") or {}).items()}
+        named = {
+            f"{kind}.{name}": value
+            for kind in ("metrics", "quantities")
+            for name, value in (point.get(kind) or {}).items()
+        }
         values = {name: point.get(name) for name in POINT}
-        rows.append({**run, **values, "base_rate": base, "improvement": improvement, **metrics})
+        rows.append({**run, **values, "base_rate": base, "improvement": improvement, **named})
     return rows

@@ -115,6 +115,8 @@ def measure(task: Task, policy: Policy, prior: Generator, heldout: str, generato
     }
     if heldout == "off":
         return UNKNOWN._asdict() | point
+    if made_of_engine_parts(policy, own_types(prior)) and (own := tasks.quantities(task, policy)):
+        point["quantities"] = {name: finite(value) for name, value in own.items()}
     rewards = tasks.verify_heldout(task, x)
     hits = int(rewards[:SAMPLES].sum())
     point["distinct_successes"] = distinct(x[:SAMPLES][rewards[:SAMPLES]])

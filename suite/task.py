@@ -23,6 +23,7 @@ class Task(Protocol):
     - `extra: str`: the extra of this package that it needs, `hf` for `pip install 'sparse-reward-suite[hf]'`;
     - `assets: dict[str, str]`: sha256 of the files it needs, by name;
     - `proposal(prior) -> Policy`: where importance sampling looks for successes besides the policy;
+    - `quantities(policy) -> dict[str, float]`: numbers of its own about a policy, each in a column of its own;
     - `references() -> dict[str, Policy]`: a hand-written rule, an optimal posterior;
     - `pretrain(say)`: a class method that makes the assets, saying how far it is.
     """
@@ -69,6 +70,12 @@ def proposal(task: Task, prior: Generator) -> Policy:
     own = getattr(task, "proposal", None)
     made: Policy = prior.tempered(PROPOSAL_TEMPERATURE) if own is None else own(prior)
     return made
+
+
+def quantities(task: Task, policy: Policy) -> dict[str, float]:
+    """The task's own numbers about a policy; none where it has none."""
+    own = getattr(task, "quantities", None)
+    return {} if own is None else own(policy)
 
 
 def assets(task: Task) -> dict[str, str]:

@@ -215,8 +215,11 @@ def staging_in(folder: Path) -> Iterator[None]:
 
 
 def row_of(point: Mapping[str, Any]) -> dict[str, float]:
-    """A point of a curve as numbers: its own, and the method's under `method/`; unknown ones left out."""
-    return numbers({**point, **{f"method/{name}": value for name, value in point["metrics"].items()}})
+    """A point of a curve as numbers: its own, the method's under `method/`, the task's under `task/`; none unknown."""
+    method = {f"method/{name}": value for name, value in point["metrics"].items()}
+    return numbers(
+        {**point, **method, **{f"task/{name}": value for name, value in point.get("quantities", {}).items()}}
+    )
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:

@@ -20,6 +20,10 @@ TASKS: dict[str, str] = {
     "ehrlich-tune-v1": "tasks.ehrlich:EhrlichTune",
     "rna-v1": "tasks.rna:Rna",
     "rna-tune-v1": "tasks.rna:RnaTune",
+    "digits-0to6-v1": "tasks.digits:Digits",
+    "digits-0to6-tune-v1": "tasks.digits:DigitsTune",
+    "mnist-0to6-v1": "tasks.mnist:Mnist",
+    "mnist-0to6-tune-v1": "tasks.mnist:MnistTune",
     "gsm8k-hard-v1": "tasks.gsm8k_hard:Gsm8kHard",
     "gsm8k-hard-tune-v1": "tasks.gsm8k_hard:Gsm8kHardTune",
 }
@@ -44,6 +48,10 @@ TAGS: dict[str, tuple[str, ...]] = {
     "ehrlich-tune-v1": ("tuning", "exact", "text"),
     "rna-v1": ("text",),
     "rna-tune-v1": ("tuning", "text"),
+    "digits-0to6-v1": ("image",),
+    "digits-0to6-tune-v1": ("tuning", "image"),
+    "mnist-0to6-v1": ("paper", "image"),
+    "mnist-0to6-tune-v1": ("tuning", "image"),
     "gsm8k-hard-v1": ("paper", "text"),
     "gsm8k-hard-tune-v1": ("tuning", "text"),
 }

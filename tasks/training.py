@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from suite.generators import Transformer
 
@@ -41,12 +41,13 @@ class Schedule:
             return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - WARMUP) / max(1, self.steps - WARMUP)))
         return 0.01 + 0.99 * min(1.0, 3 * (self.steps - step) / self.steps)
 
-    def optimizers(self, net: Transformer) -> list[torch.optim.Optimizer]:
-        """AdamW for all weights, or Muon for the blocks' matrices and AdamW for the rest.
+    def optimizers(self, net: nn.Module) -> list[torch.optim.Optimizer]:
+        """AdamW for all weights, or Muon for the matrices of a transformer's blocks and AdamW for the rest.
 
         Muon (Jordan et al. 2024) orthogonalises the momentum of a matrix; its step is scaled to AdamW's typical size.
         """
-        matrices = {p for p in net.blocks.parameters() if p.ndim == 2} if self.optimizer == "muon" else set()
+        blocks = net.blocks.parameters() if self.optimizer == "muon" and isinstance(net, Transformer) else ()
+        matrices = {p for p in blocks if p.ndim == 2}
         rest = [p for p in net.parameters() if p not in matrices]
         made: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=self.lr, weight_decay=0.01, fused=True)]
         if matrices:
@@ -56,7 +57,7 @@ class Schedule:
 
 
 def train(
-    net: Transformer,
+    net: nn.Module,
     loss_of: Callable[[torch.Generator], Tensor],
     rng: torch.Generator,
     schedule: Schedule,

@@ -28,17 +28,17 @@ from suite.oracle import Oracle
 from suite.policy import Generator, Policy, Tempered
 from suite.records import Record, canonical
 from suite.task import Task
-from tasks import TASKS
+from tasks import TAGS, TASKS
 
 TOYS = Path(__file__).parent / "plugins" / "toys.py"
-SAME_CLASS = ("addition-tune-v1",)
+SAME_CLASS = ("addition-tune-v1", "digits-0to6-tune-v1")
 """The same code as another task with other weights: left to the slow tests."""
 
 FLAT = ("addition-nozeros-v1",)
 """The paper's, whose carry chains lie less deep in the tail than ten times; docs/tasks/addition.md says why."""
 
-ELSEWHERE = ("gsm8k-hard-v1", "gsm8k-hard-tune-v1")
-"""Model and dataset are downloads: tests/tasks_tests/test_gsm8k_hard.py runs them with local ones."""
+ELSEWHERE = ("gsm8k-hard-v1", "gsm8k-hard-tune-v1", "mnist-0to6-v1", "mnist-0to6-tune-v1")
+"""Models and datasets are downloads: test_gsm8k_hard.py and test_mnist.py in tests/tasks_tests run with local ones."""
 
 UNTRAINED = {
     "tasks.addition6:Addition6",
@@ -202,6 +202,11 @@ def test_show_gives_a_string_or_an_image_for_each_sample(ref: str) -> None:
         assert 0 <= float(shown.min()) <= float(shown.max()) <= 1
     else:
         assert all(isinstance(text, str) and text and "\n" not in text for text in shown)
+
+
+@every_task
+def test_the_tag_exact_says_whether_a_task_enumerates_its_successes(ref: str) -> None:
+    assert ref not in TASKS or engine.is_exact(task_of(ref)) == ("exact" in TAGS[ref])
 
 
 @pytest.mark.slow
