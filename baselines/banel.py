@@ -27,17 +27,17 @@ from suite.policy import Acceptance, Filtered, Generator, Policy, Round
 
 @dataclass(frozen=True)
 class Config:
-    """BaNEL's knobs, in the paper's names; defaults tuned on addition-tune-v1 (LOG.md, 2026-11-23)."""
+    """BaNEL's knobs, in the paper's names; defaults tuned on addition-tune-v1 (LOG.md, 2026-11-25)."""
 
     batch: int = setting(500, valid=(1, None), help="reward evaluations per round, m")
-    epochs: int = tunable(9, 1, 100, log=True, valid=(1, None), help="epochs of the failure model, E")
-    filter_factor: float = tunable(11.1, 1.03, 16.0, log=True, valid=(1, None), help="1/f of the pool is kept")
+    epochs: int = tunable(7, 1, 100, log=True, valid=(1, None), help="epochs of the failure model, E")
+    filter_factor: float = tunable(2.29, 1.03, 16.0, log=True, valid=(1, None), help="1/f of the pool is kept")
     pool: int = setting(24_000, valid=(2, None), help="fresh samples that are filtered in a round")
     failure_lr: float = tunable(
-        3.32e-4, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the failure model"
+        3.03e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the failure model"
     )
-    distil_lr: float = tunable(4.07e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the distillation")
-    distil_epochs: int = tunable(3, 1, 4, valid=(1, None), help="passes over the kept samples")
+    distil_lr: float = tunable(3.83e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the distillation")
+    distil_epochs: int = tunable(4, 1, 4, valid=(1, None), help="passes over the kept samples")
     algorithm: Literal["distillation", "filtering"] = setting(
         "distillation", help="Algorithm 2 (fine-tune on what passes) or 1 (keep every filter, reject)"
     )

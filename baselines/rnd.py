@@ -26,12 +26,12 @@ from suite.policy import Generator, Round
 class Config(NoveltyConfig):
     """The policy gradient's knobs and the predictor's."""
 
-    policy_lr: float = retuned(NoveltyConfig, "policy_lr", 2e-5)
-    policy_epochs: int = retuned(NoveltyConfig, "policy_epochs", 4)
-    kl: float = retuned(NoveltyConfig, "kl", 0.068)
+    policy_lr: float = retuned(NoveltyConfig, "policy_lr", 3.02e-4)
+    policy_epochs: int = retuned(NoveltyConfig, "policy_epochs", 2)
+    kl: float = retuned(NoveltyConfig, "kl", 1.65e-3)
     features: int = setting(64, valid=(1, None), help="outputs of the two networks")
-    predictor_lr: float = tunable(6.7e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the predictor")
-    predictor_epochs: int = tunable(15, 1, 16, log=True, valid=(1, None), help="passes of the predictor over a batch")
+    predictor_lr: float = tunable(7.58e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the predictor")
+    predictor_epochs: int = tunable(14, 1, 16, log=True, valid=(1, None), help="passes of the predictor over a batch")
 
 
 def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
