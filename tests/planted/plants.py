@@ -74,13 +74,12 @@ PLANTS = (
     ),
     plant("budget off by one", (ORACLE, "return self.budget - self._spent", "return self.budget - self._spent + 1")),
     plant(
-        "duplicates are free",
+        "duplicates in a batch are free",  # all of them: a run would never end on few strings
         (
             ORACLE,
             'torch.ones(len(x), dtype=torch.bool) if self.duplicates == "charge" else self._is_new(x)',
             "self._is_new(x)",
         ),
-        (ORACLE, 'if self.duplicates != "charge":\n            self._known', "if True:\n            self._known"),
     ),
     plant(
         "one seed used for all",
