@@ -115,14 +115,15 @@ def measure(task: Task, policy: Policy, prior: Generator, heldout: str, generato
     }
     if heldout == "off":
         return UNKNOWN._asdict() | point
-    if made_of_engine_parts(policy, own_types(prior)) and (own := tasks.quantities(task, policy)):
+    engine_made = made_of_engine_parts(policy, own_types(prior))
+    if engine_made and (own := tasks.quantities(task, policy)):
         point["quantities"] = {name: finite(value) for name, value in own.items()}
     rewards = tasks.verify_heldout(task, x)
     hits = int(rewards[:SAMPLES].sum())
     point["distinct_successes"] = distinct(x[:SAMPLES][rewards[:SAMPLES]])
     point["distinct_share"] = point["distinct_successes"] / hits if hits else None
     if heldout == "exact":
-        if not made_of_engine_parts(policy, own_types(prior)):
+        if not engine_made:
             raise TypeError(
                 f"heldout=exact would show every success to {type(policy).__name__}, a class of the method's own; "
                 "yield a policy made of the prior's class, Tempered or Filtered, or use --heldout N"

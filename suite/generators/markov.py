@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from suite import compute
 from suite.generators.factored import MOST, NEVER
-from suite.generators.neural import Neural
+from suite.generators.neural import Neural, draw
 from suite.policy import Policy, Tempered
 
 DAMPING = 0.01
@@ -47,9 +47,7 @@ class Markov(Neural):
         x = torch.zeros(n, self.length, dtype=torch.long, device=device)
         last = torch.zeros(n, dtype=torch.long, device=device)
         for t in range(self.length):
-            row = cdf[t, last]  # (n, V)
-            u = torch.rand(n, 1, dtype=torch.float64, generator=generator, device=device) * row[:, -1:]
-            last = (row <= u).sum(dim=-1).clamp(max=self.vocab_size - 1)
+            last = draw(cdf[t, last], generator)
             x[:, t] = last
         return x
 

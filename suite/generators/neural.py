@@ -98,3 +98,9 @@ class Neural(nn.Module, abc.ABC):
     def clone(self) -> Self:
         """An independent copy with the same weights."""
         return copy.deepcopy(self)
+
+
+def draw(cdf: Tensor, generator: torch.Generator) -> Tensor:
+    """One symbol from each row of cumulative probabilities, float64 (n, V), normalised or not; int64 (n,)."""
+    u = torch.rand(len(cdf), 1, dtype=torch.float64, generator=generator, device=cdf.device) * cdf[:, -1:]
+    return (cdf <= u).sum(dim=-1).clamp(max=cdf.shape[1] - 1)

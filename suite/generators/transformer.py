@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from suite.generators.neural import Neural
+from suite.generators.neural import Neural, draw
 from suite.generators.tree import Forest, PrefixTree
 from suite.policy import Policy, Tempered
 
@@ -164,8 +164,7 @@ class Transformer(Neural):
                 break
             logits = walk.step(parents, symbols)  # (prefixes, V)
             cdf = torch.softmax(logits.double() / temperature, dim=-1).cumsum(dim=-1)[node]  # (alive, V)
-            u = torch.rand(len(alive), 1, dtype=torch.float64, generator=generator, device=device) * cdf[:, -1:]
-            symbol = (cdf <= u).sum(dim=-1).clamp(max=self.vocab_size - 1)  # (alive,)
+            symbol = draw(cdf, generator)  # (alive,)
             x[alive, step] = symbol
             if self.shape.end is not None:
                 going = symbol != self.shape.end
