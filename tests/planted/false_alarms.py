@@ -1,6 +1,6 @@
 """How often the gate is red where nothing got worse: unchanged code, other seeds than the reference's.
 
-    python tests/planted/false_alarms.py --runs 240 --evaluations 10000 [--mode pr] > false-alarms.json
+    python tests/planted/false_alarms.py --runs 240 --evaluations 10000 [--cells tail,rnd] > false-alarms.json
 
 Makes `runs` independent runs of every cell with seeds that are no reference's. Each evaluation takes as many of them,
 at random, as the mode has seeds, cell by cell, and tests all quantities; equality is off. `disjoint` evaluations share
@@ -67,17 +67,18 @@ def is_red(plan: Plan, reference: Reference, pool: Pool, chosen: dict[str, Seque
     return any(comparison.red for comparison in gate_evidence.adjusted(comparisons))
 
 
-def study(folder: Path, mode: str, runs: int, evaluations: int) -> dict[str, Any]:
-    """Alarms among disjoint and among resampled evaluations, and the power of the mode."""
+def study(folder: Path, mode: str, runs: int, evaluations: int, names: Sequence[str]) -> dict[str, Any]:
+    """Alarms among disjoint and among resampled evaluations of the named cells (all if none), and the mode's power."""
     plan = gate_plan.read(folder)
     reference = gate_reference.read(folder, plan, mode)
     pool: Pool = {}
     broken: list[str] = []
-    for cell in plan.gated(mode):
+    gated = [cell for cell in plan.gated(mode) if not names or cell.name in names]
+    for cell in gated:
         own, wrong = pool_of(cell, runs, reference.base_rate(cell.name))
         pool |= own
         broken += wrong
-    m, n, cells = plan.seeds[mode], plan.seeds["reference"], [cell.name for cell in plan.gated(mode)]
+    m, n, cells = plan.seeds[mode], plan.seeds["reference"], [cell.name for cell in gated]
     blocks = [range(i, i + m) for i in range(0, runs - m + 1, m)]
     disjoint = sum(is_red(plan, reference, pool, dict.fromkeys(cells, block)) for block in blocks)
     draw = random.Random(0)
@@ -86,6 +87,7 @@ def study(folder: Path, mode: str, runs: int, evaluations: int) -> dict[str, Any
     )
     return {
         "mode": mode,
+        "cells": cells,
         "runs_of_each_cell": runs,
         "tests": len(pool),
         "invariants_broken": broken,
@@ -101,7 +103,9 @@ if __name__ == "__main__":
     parser.add_argument("--runs", type=int, default=240)
     parser.add_argument("--evaluations", type=int, default=10_000)
     parser.add_argument("--mode", default="pr", choices=("pr", "nightly"))
+    parser.add_argument("--cells", default="", help="names, comma-separated; all without it")
     parser.add_argument("--reference", type=Path, default=REFERENCE)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(json.dumps(study(options.reference, options.mode, options.runs, options.evaluations), indent=1))
+    names = [name for name in options.cells.split(",") if name]
+    print(json.dumps(study(options.reference, options.mode, options.runs, options.evaluations, names), indent=1))
