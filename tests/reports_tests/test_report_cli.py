@@ -228,6 +228,7 @@ def test_the_command_loads_no_plotting_before_it_runs() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_table_without_figures_loads_no_plotting() -> None:
     code = "import sys, reports.tables, reports.figures; print({'seaborn', 'matplotlib', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

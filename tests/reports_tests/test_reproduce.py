@@ -87,6 +87,7 @@ def test_nothing_recorded_is_bad_input(small: None, tmp_path: Path, capsys: pyte
     assert "nothing of attack-table is recorded" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_illustration_shows_the_run_that_suite_run_makes(tmp_path: Path) -> None:
     """Watching changes nothing: rates of every round equal those of the record, whose runner does not watch."""
     record = suite.run("gaussian-v1", "banel", seed=3, budget=1500, results=tmp_path, tracking="off")

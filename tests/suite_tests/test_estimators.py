@@ -243,6 +243,7 @@ def test_noisy_rates_are_chosen_on_one_half_and_reported_on_the_other() -> None:
     assert estimate == estimators.monte_carlo(1, 50)
 
 
+@pytest.mark.slow
 def test_choosing_the_best_of_many_equal_policies_invents_no_improvement(
     seeded: Callable[[int], torch.Generator],
 ) -> None:

@@ -103,6 +103,7 @@ def test_the_margin_is_the_least_lead_of_the_true_symbols() -> None:
     assert least_sure == {True, False}
 
 
+@pytest.mark.slow
 def test_the_margin_does_not_depend_on_its_neighbours() -> None:
     task = task_of()
     x = GRAMMAR.write(torch.randperm(GRAMMAR.questions, generator=torch.Generator().manual_seed(3))[:200])

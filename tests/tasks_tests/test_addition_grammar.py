@@ -29,6 +29,7 @@ def test_there_are_as_many_questions_as_pairs_of_operands() -> None:
     assert GRAMMAR.questions == 1_232_100
 
 
+@pytest.mark.slow
 def test_all_indices_are_written_and_read_back() -> None:
     """Index i is the pair (i // 1110, i % 1110) of operands; sums and leading zeros by Python."""
     value = np.array([int(text) for text in OPERANDS])

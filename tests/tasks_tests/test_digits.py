@@ -62,7 +62,7 @@ def test_the_classifier_sees_the_pixels_in_reading_order() -> None:
     torch.testing.assert_close(task.judge.log_probs(to_symbols(image)), expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("cls", [Digits, DigitsTune])
+@pytest.mark.parametrize("cls", [Digits, pytest.param(DigitsTune, marks=pytest.mark.slow)])
 def test_real_sixes_are_rewarded_other_digits_and_noise_are_not(cls: type[Digits]) -> None:
     """Images that no network has seen. The classifier alone would reward noise: that is why there is a density."""
     task = cls(Config())
@@ -75,6 +75,7 @@ def test_real_sixes_are_rewarded_other_digits_and_noise_are_not(cls: type[Digits
     assert int((task.judge.log_probs(noise)[:, SIX].exp() > 0.99).sum()) > 0
 
 
+@pytest.mark.slow
 def test_known_sixes_are_the_held_out_ones_and_their_likelihoods_are_summed() -> None:
     task = Digits(Config())
     _, held_out = digits().split(RECIPES["digits-0to6-v1"].seed)

@@ -23,6 +23,7 @@ def test_the_walk_by_hand() -> None:
     assert sum(p.values()) == pytest.approx(1.0, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_walk_by_simulation() -> None:
     """20,000 walks, step by step, by the sum of their coordinates: a chi-square test."""
     rng = np.random.default_rng(0)
