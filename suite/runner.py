@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -113,7 +112,6 @@ def run(
             return _Run(identity, folder, tracking, tuning, sweep, progress, attempt).record()
         finally:
             torch.set_num_threads(before)
-            gc.collect()  # task and counted verifier hold each other, and tables of successes are large
 
 
 class _Run:
@@ -176,6 +174,8 @@ class _Run:
             finally:
                 summary = ledger.summarise(self.ledger.batches())
                 self.ledger.close()
+                # task and counted verifier hold each other; a table of successes is too large to wait for collection
+                object.__delattr__(self.task, "verify")
         if error is None:
             kept = {"final": policy} | ({} if self.best is None else {"best": self.best[1]})
             self.meta["policies"] = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import shutil
 import sqlite3
@@ -527,3 +528,30 @@ def test_the_lock_is_free_after_an_error_is_held_on_to(run: Run, tmp_path: Path)
 def test_the_wrong_call_for_the_protocol_is_bad_input(run: Run) -> None:
     with pytest.raises(UserError, match=r"oracle.collect belongs to --protocol failures-only"):
         run(baseline="methods.py:greedy", protocol="all-rewards")
+
+
+@pytest.mark.parametrize(
+    ("baseline", "config"),
+    [
+        ("methods.py:learner", {}),
+        ("methods.py:failing", {}),
+        ("banel", {"batch": 50, "pool": 100}),
+        ("rnd", {"batch": 50}),
+        ("tail", {"rounds": 2, "pool": 100}),
+    ],
+)
+def test_a_task_is_freed_with_its_run(run: Run, baseline: str, config: dict[str, Any]) -> None:
+    """Without waiting for the collector of cycles: tables of successes are large, and many runs share a process."""
+
+    def tasks() -> int:
+        return sum(type(thing).__name__ == "Codes" for thing in gc.get_objects())
+
+    run(baseline=baseline, config=config)
+    gc.collect()
+    before = tasks()  # the engine keeps one of its own
+    gc.disable()
+    try:
+        run(baseline=baseline, config=config, seed=1)
+        assert tasks() == before
+    finally:
+        gc.enable()
