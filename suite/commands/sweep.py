@@ -40,6 +40,8 @@ def command(
     from suite.search import read, study, tune
 
     sweep = read(file)
+    for line in sweep.unused:
+        click.echo(f"{file}: {line}", err=True)
     with progress.of_sweep(quiet) as show:
         found = tune(
             sweep,

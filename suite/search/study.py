@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, NopPruner, WilcoxonPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from suite.errors import UserError
@@ -194,6 +194,7 @@ def open_study(sweep: Sweep, storage: RDBStorage | None, name: str | None = None
             pruner=pruner(sweep) if prune else NopPruner(),
             load_if_exists=True,
         )
+        _check_directions(study, len(sweep.metrics))
         attributes = study.user_attrs
         if not attributes and not study.get_trials(deepcopy=False):
             study.set_user_attr("identity", identity)
@@ -225,6 +226,16 @@ def _check(name: str, found: object, expected: dict[str, Any]) -> None:
         raise UserError(
             f"the task's or the method's source changed since the study {name} began, and its trials are of the other"
             " code; give another --study to search again"
+        )
+
+
+def _check_directions(study: Study, metrics: int) -> None:
+    """UserError where a study that was there before, be it empty, is after something else: Optuna would adopt it."""
+    if study.directions != [StudyDirection.MAXIMIZE] * metrics:
+        found = ", ".join(direction.name.lower() for direction in study.directions)
+        raise UserError(
+            f"the study {study.study_name} has the directions {found}, this sweep {', '.join(['maximize'] * metrics)};"
+            " give another --study or --storage"
         )
 
 

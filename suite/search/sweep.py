@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,6 +37,17 @@ METRICS = {
     "distinct_successes": "mean over seeds of the distinct successes among 10,000 final samples",
 }
 """What a finished trial logs, and so what a sweep can be after."""
+
+KEYS = ("program", "command", "name", "description", "entity", "project", "method", "metric", "metrics", "parameters",
+        "scheduler", "early_terminate", "run_cap")  # fmt: skip
+"""Top-level keys of W&B's schema, with those of its schedulers (`metrics`, `scheduler`)."""
+OF_AGENTS = {
+    "early_terminate": "`suite sweep` prunes by the parameter p_threshold",
+    "run_cap": "`suite sweep` takes --trials",
+}
+"""Keys that W&B alone obeys, and what stands for them here."""
+DEPTH = 20
+"""Levels that a sweep's content may nest: YAML can name a list as an item of itself."""
 
 COMMAND = ["${env}", "suite", "trial", "--config", "${args_json_file}"]
 TASK_FIELD = "task."
@@ -99,6 +111,11 @@ class Sweep:
         return f"{self.settings.baseline}-{self.settings.task}-{self.digest[:12]}".replace("/", "-")
 
     @property
+    def unused(self) -> list[str]:
+        """One line for each key of the file that W&B obeys and `suite sweep` does not."""
+        return [f"{key} is obeyed by W&B alone; {instead}" for key, instead in OF_AGENTS.items() if key in self.content]
+
+    @property
     def random(self) -> bool:
         return bool(self.content["method"] == "random")
 
@@ -127,15 +144,20 @@ def read(path: Path) -> Sweep:
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML: {error}") from error
     try:
-        return parse(content)
+        sweep = parse(content)
+        for key in sweep.content:
+            if key not in KEYS:
+                raise UserError(f"key {key!r} is none of W&B's schema{nearest(key, KEYS)}")
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    return sweep
 
 
 def parse(content: object) -> Sweep:
     """The sweep that the content of a file describes; UserError as in :func:`read`."""
     if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
         raise UserError("not a sweep: expected W&B's schema, `method`, `metric` and `parameters`")
+    _check_plain(content)
     method = content.get("method")
     if method not in METHODS:
         raise UserError(f"method {method!r} is unknown here{nearest(str(method), METHODS)}")
@@ -149,6 +171,27 @@ def parse(content: object) -> Sweep:
     settings, task_config, fixed = split(constants)
     distributions = _space(settings, {name: p for name, p in given.items() if name not in NAMES})
     return Sweep(content, settings, task_config, fixed, distributions, _metrics(content, settings))
+
+
+def _check_plain(value: object, *place: str) -> None:
+    """UserError where the content holds what JSON cannot, as YAML may: agents and studies get it as JSON."""
+    where = "/".join(place)
+    if len(place) > DEPTH:
+        raise UserError(f"nested deeper than {DEPTH} levels at {where}")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise UserError(f"key {key!r}{' in ' + where if place else ''} is no text; put it in quotes")
+            _check_plain(inner, *place, key)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_plain(item, *place, str(index))
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where}: {value} is no finite number")
+    elif not isinstance(value, str | int | float | None):
+        raise UserError(
+            f"{where}: {value} is of YAML's type {type(value).__name__}, which JSON lacks; put it in quotes"
+        )
 
 
 def split(values: Mapping[str, Any]) -> tuple[Settings, dict[str, Any], dict[str, Any]]:
@@ -196,14 +239,16 @@ def _space(settings: Settings, given: Mapping[str, Any]) -> dict[str, BaseDistri
 def _metrics(content: Mapping[str, Any], settings: Settings) -> tuple[str, ...]:
     """The names of the objectives, from `metric`, or from `metrics` where there are several."""
     listed = content.get("metrics") or [content.get("metric")]
-    names = []
+    if not isinstance(listed, list):
+        raise UserError(f"metrics: expected a list of objects {{name, goal}}, got {listed!r}")
+    names: list[str] = []
     for metric in listed:
-        if not isinstance(metric, dict) or metric.get("name") not in METRICS:
-            name = metric.get("name") if isinstance(metric, dict) else metric
+        name = metric.get("name") if isinstance(metric, dict) else metric
+        if not isinstance(metric, dict) or not isinstance(name, str) or name not in METRICS:
             raise UserError(f"metric {name!r} is never logged{nearest(str(name), METRICS)}")
         if metric.get("goal") != "maximize":
-            raise UserError(f"metric {metric['name']}: `goal: maximize` is missing")
-        names.append(metric["name"])
+            raise UserError(f"metric {name}: `goal: maximize` is missing")
+        names.append(name)
     if "success_rate_auc" in names and settings.points != "all":
         raise UserError("metric success_rate_auc needs the whole curve: set `points: {value: all}`")
     return tuple(names)

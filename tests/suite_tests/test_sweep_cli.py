@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import yaml
 
@@ -73,6 +74,10 @@ def changed(content: dict[str, Any], place: str, value: object) -> dict[str, Any
         ("parameters/report_tasks", {"value": "gaussian-v1"}, "name another task to tune on"),
         ("parameters/protocol", {"value": "none"}, "--protocol 'none' is unknown"),
         ("parameters/task.bin", {"value": 1}, "no field 'bin'"),
+        ("metric", {"name": ["x"], "goal": "maximize"}, "metric ['x'] is never logged"),
+        ("metrics", 5, "metrics: expected a list of objects {name, goal}, got 5"),
+        ("foo", 1, "key 'foo' is none of W&B's schema; possible: program"),
+        ("erly_terminate", {"type": "hyperband"}, "did you mean 'early_terminate'?"),
     ],
 )
 def test_a_bad_sweep_file_is_one_line_and_leaves_no_study(
@@ -82,6 +87,52 @@ def test_a_bad_sweep_file_is_one_line_and_leaves_no_study(
     file.write_text(yaml.safe_dump(changed(content, place, value)))
     assert message in refused(["sweep", str(file), "--results", str(tmp_path / "results")], capsys)
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "description: 2020-01-01",
+            "description: 2020-01-01 is of YAML's type date, which JSON lacks; put it in quotes",
+        ),
+        ("description: [{at: 2020-01-01T10:00:00Z}]", "description/0/at: 2020-01-01 10:00:00"),
+        ("description: .inf", "description: inf is no finite number"),
+        ("description: !!binary aGk=", "is of YAML's type bytes"),
+        ("description: &a [*a]", "nested deeper than 20 levels"),
+        ("3: x", "key 3 is no text; put it in quotes"),
+        ("description: {3: x}", "key 3 in description is no text; put it in quotes"),
+    ],
+)
+def test_what_yaml_can_say_and_json_cannot_is_one_line_and_leaves_no_study(
+    line: str, message: str, content: dict[str, Any], tmp_path: Path, capsys: Captured
+) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text(f"{yaml.safe_dump(content)}{line}\n")
+    assert message in refused(["sweep", str(file), "--results", str(tmp_path / "results")], capsys)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_parameter_whose_name_is_a_number(content: dict[str, Any], tmp_path: Path, capsys: Captured) -> None:
+    content["parameters"][3] = {"value": 1}
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    assert "key 3 in parameters is no text" in refused(["sweep", str(file), "--results", str(tmp_path)], capsys)
+
+
+@pytest.mark.slow
+def test_keys_that_only_wandb_obeys_are_said_to_be_unused(
+    content: dict[str, Any], tmp_path: Path, capsys: Captured
+) -> None:
+    content |= {"early_terminate": {"type": "hyperband", "min_iter": 3}, "run_cap": 9}
+    content["parameters"]["seeds"]["value"] = 1
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.safe_dump(content))
+    assert cli.main(["sweep", str(file), "--trials", "1", "--results", str(tmp_path)]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        f"{file}: early_terminate is obeyed by W&B alone; `suite sweep` prunes by the parameter p_threshold",
+        f"{file}: run_cap is obeyed by W&B alone; `suite sweep` takes --trials",
+    ]
 
 
 @pytest.mark.parametrize(("text", "message"), [("a: [1", "not YAML"), ("", "not a sweep"), (None, "No such file")])
@@ -120,6 +171,21 @@ def test_a_storage_that_another_process_has_locked(
     holder.execute("BEGIN EXCLUSIVE")
     assert "is locked by another process" in refused(["sweep", str(file), "--results", str(tmp_path)], capsys)
     holder.close()
+
+
+@pytest.mark.parametrize("directions", [["minimize"], ["maximize", "maximize"]])
+def test_an_empty_study_with_other_directions_is_not_adopted(
+    directions: list[str], content: dict[str, Any], tmp_path: Path, capsys: Captured
+) -> None:
+    """Optuna's create_study(load_if_exists=True) compares no directions."""
+    url = f"sqlite:///{tmp_path / 'theirs.sqlite'}"
+    theirs = optuna.create_study(study_name="mine", storage=url, directions=directions)
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.safe_dump(content))
+    words = ["sweep", str(file), "--storage", url, "--study", "mine", "--results", str(tmp_path / "results")]
+    wanted = f"the study mine has the directions {', '.join(directions)}, this sweep maximize"
+    assert wanted in refused(words, capsys)
+    assert (theirs.user_attrs, theirs.trials) == ({}, [])
 
 
 @pytest.mark.slow
