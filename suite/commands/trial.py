@@ -38,6 +38,7 @@ def command(ctx: click.Context, config_file: Path | None, results: Path | None, 
     Settings (task, baseline, seeds, budget …) and fields of the baseline's config stand side by side, as a sweep's
     parameters do: in --config, or as --key=value, which overrules it. A field of the task's is --task.field=value.
     """
+    from suite.search import agents
     from suite.search import tracking as trackers
     from suite.search.objective import Configuration, TrialFailed, values
     from suite.search.sweep import split
@@ -49,8 +50,11 @@ def command(ctx: click.Context, config_file: Path | None, results: Path | None, 
     trial.check()
     folder = results_folder(results)
     name = os.environ.get("WANDB_RUN_ID") or hashlib.sha256(canonical(given).encode()).hexdigest()[:12]
-    origin = {"study": os.environ.get("WANDB_SWEEP_ID"), "trial": name}
+    sweep = os.environ.get("WANDB_SWEEP_ID")
+    origin = {"study": sweep, "trial": name} if sweep else None
     tracker = trackers.start(tracking, folder / "trials" / name, trial, given)
+    if sweep:
+        agents.note(folder / "trials" / name, sweep, given)
     records = []
     try:
         for record in trial.cells(folder, origin):

@@ -4,15 +4,18 @@ space.py       a config's tunable fields as W&B parameters, and W&B parameters a
 sweep.py       the sweep file: what it may hold, and what it means
 objective.py   the cells of one configuration, and what they are worth
 study.py       storage, sampler, pruner and study
-tune.py        trials, in this process or in many
+loop.py        trials, in this process or in many
+spent.py       what the cells of a configuration have cost
 outcome.py     trials as plain data, the winner, and what the search has cost
+agents.py      the same of a sweep that W&B's agents ran, from its records
 scheduler.py   the study that W&B's own Optuna scheduler asks
 """
 
 from __future__ import annotations
 
+from suite.search.agents import best_of_agents
 from suite.search.loop import tune
 from suite.search.outcome import best, trials
 from suite.search.sweep import Sweep, read
 
-__all__ = ["Sweep", "best", "read", "trials", "tune"]
+__all__ = ["Sweep", "best", "best_of_agents", "read", "trials", "tune"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from suite.errors import UserError
+from suite.records import results_folder
 from suite.search import study as studies
 from suite.search.sweep import Sweep
 
@@ -20,11 +21,12 @@ def trials(study: Study) -> list[dict[str, Any]]:
     Returns:
         Rows with `number`, `state` (complete, pruned, fail, running, waiting), `params`, `values` (one per
         objective, None where it did not complete), `seeds` ({seed: value that the pruner saw}), `defaults` (whether it
-        is the shipped one), `nre`, `heldout` (evaluations of its cells), `cells` and `error`.
+        is the shipped one), `nre`, `heldout` (evaluations of its cells; None where the trial does not say: it has not
+        ended, its process was killed, or an agent ran it), `cells` and `error`.
     """
     rows = []
     for trial in study.get_trials(deepcopy=False):
-        spent: dict[str, list[int]] = trial.user_attrs.get("spent", {})
+        spent: dict[str, list[int]] | None = trial.user_attrs.get("spent")
         rows.append(
             {
                 "number": trial.number,
@@ -33,9 +35,9 @@ def trials(study: Study) -> list[dict[str, Any]]:
                 "values": list(trial.values) if trial.state == TrialState.COMPLETE else None,
                 "seeds": {int(step): value for step, value in trial.intermediate_values.items()},
                 "defaults": bool(trial.user_attrs.get("defaults")),
-                "nre": sum(nre for nre, _ in spent.values()),
-                "heldout": sum(heldout for _, heldout in spent.values()),
-                "cells": list(spent),
+                "nre": None if spent is None else sum(nre for nre, _ in spent.values()),
+                "heldout": None if spent is None else sum(heldout for _, heldout in spent.values()),
+                "cells": list(spent or ()),
                 "error": trial.user_attrs.get("error"),
             }
         )
@@ -43,40 +45,44 @@ def trials(study: Study) -> list[dict[str, Any]]:
 
 
 def cost(sweep: Sweep, study: Study, results: Path | None) -> dict[str, int]:
-    """{nre, heldout}: all evaluations of all trials, pruned, failed and killed ones too; each cell once.
+    """{nre, heldout, cut_off}: all evaluations of all trials, pruned, failed and killed ones too; each cell once.
+
+    A trial of `suite sweep` says itself what it spent. Of one that was killed, or that an agent ran, the cells are
+    looked up; `cut_off` of them have no record, so that their held-out evaluations are a lower bound.
 
     Args:
-        results: where the cells are; the ledgers of trials whose process was killed are read there.
+        results: where the cells are.
+
+    Raises:
+        UserError: a trial has completed and nothing is there of one of its cells, so that its cost is unknown.
     """
-    cells: dict[str, list[int]] = {}
-    for trial in study.get_trials(deepcopy=False):
-        cells |= trial.user_attrs.get("spent", {})
-    for trial in study.get_trials(deepcopy=False):
-        for cell, spent in _unfinished(sweep, trial, results):
-            cells.setdefault(cell, spent)
-    return {"nre": sum(nre for nre, _ in cells.values()), "heldout": sum(heldout for _, heldout in cells.values())}
+    from suite.search.spent import Spent, cells, total
+
+    found: dict[str, Spent] = {}
+    every = study.get_trials(deepcopy=False)
+    for trial in every:
+        found |= {cell: Spent(*pair) for cell, pair in trial.user_attrs.get("spent", {}).items()}
+    for trial in every:
+        drawn = drawn_by(sweep, trial)
+        if drawn is None or ("spent" in trial.user_attrs and studies.ended(trial)):
+            continue
+        for cell in cells(sweep, drawn, results):
+            if cell.spent is not None:
+                found.setdefault(cell.cell, cell.spent)
+            elif trial.state == TrialState.COMPLETE:
+                raise UserError(
+                    f"trial {trial.number} of the study {study.study_name} has completed, but seed {cell.seed} of it is"
+                    f" not below {results_folder(results)}, so what it cost is unknown; give --results the folder"
+                    " that its agent wrote to"
+                )
+    return total(found)
 
 
-def _unfinished(sweep: Sweep, trial: FrozenTrial, results: Path | None) -> Iterable[tuple[str, list[int]]]:
-    """The cells of a trial that was interrupted, as far as their ledgers got."""
-    from suite.identity import identify
-    from suite.ledger import Ledger
-    from suite.search.loop import configuration
-
-    if trial.state in (TrialState.COMPLETE, TrialState.WAITING) or set(trial.params) != set(sweep.distributions):
-        return
-    call = configuration(sweep, trial.params).call
-    for identity in (identify(**call(seed)) for seed in sweep.settings.seed_list):
-        record = identity.finished(results)
-        book = identity.folder(results) / "ledger.sqlite"
-        if record is not None:
-            yield identity.cell, [record.result["nre"], record.result["heldout_evaluations"]]
-        elif book.exists():
-            ledger = Ledger(book)
-            try:
-                yield identity.cell, [ledger.nre, 0]
-            finally:
-                ledger.close()
+def drawn_by(sweep: Sweep, trial: FrozenTrial) -> dict[str, Any] | None:
+    """The values of a trial's searched parameters, without W&B's constants; None where it never got to have all."""
+    if trial.state == TrialState.WAITING or not set(sweep.distributions) <= set(trial.params):
+        return None
+    return {name: trial.params[name] for name in sweep.distributions}
 
 
 def best(sweep: Sweep, study: Study, results: Path | None = None) -> dict[str, Any]:
@@ -86,25 +92,45 @@ def best(sweep: Sweep, study: Study, results: Path | None = None) -> dict[str, A
     objectives the first decides, among the trials that no other beats in all.
 
     Raises:
-        UserError: no trial has completed.
+        UserError: no trial has completed, or what one has cost is unknown.
     """
     winner = studies.leading(study)
     if winner is None:
         raise UserError(f"no trial of the study {study.study_name} has completed; run `suite sweep` first")
-    every = study.get_trials(deepcopy=False)
+    drawn = drawn_by(sweep, winner) or {}
+    return written(
+        sweep,
+        drawn,
+        study=study.study_name,
+        cost=cost(sweep, study, results),
+        trials=sum(studies.ended(trial) for trial in study.get_trials(deepcopy=False)),
+        winner=winner.number,
+        metrics=winner.values,
+    )
+
+
+def written(
+    sweep: Sweep,
+    drawn: dict[str, Any],
+    *,
+    study: str,
+    cost: dict[str, int],
+    trials: int,
+    winner: int | str | None,
+    metrics: Sequence[float],
+) -> dict[str, Any]:
+    """The winner as a file for `--config`: its values, the task's config, and `tuning`, its provenance."""
     tuning: dict[str, Any] = {
-        "study": study.study_name,
-        **cost(sweep, study, results),
-        "trials": sum(studies.ended(trial) for trial in every),
-        "winner": winner.number,
-        "defaults_won": bool(winner.user_attrs.get("defaults")),
-        "metrics": dict(zip(sweep.metrics, winner.values, strict=True)),
+        "study": study,
+        **cost,
+        "trials": trials,
+        "winner": winner,
+        "defaults_won": drawn == sweep.defaults(),
+        "metrics": dict(zip(sweep.metrics, metrics, strict=True)),
         "task": sweep.settings.task,
         "report_tasks": sweep.settings.reported,
         "seeds": sweep.settings.seed_list,
         "budget": sweep.settings.budget,
     }
-    content: dict[str, Any] = {**sweep.fixed, **winner.params}
-    if sweep.task_config:
-        content["task"] = sweep.task_config
-    return content | {"tuning": tuning}
+    task = {"task": sweep.task_config} if sweep.task_config else {}
+    return {**sweep.fixed, **drawn, **task, "tuning": tuning}

@@ -1,0 +1,72 @@
+"""What the cells of a configuration have cost: from their records, or their ledgers where those are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from suite import records
+from suite.identity import Identity, identify
+from suite.ledger import Ledger
+from suite.records import Record
+from suite.search import objective
+from suite.search.loop import configuration
+from suite.search.sweep import Sweep
+
+
+class Spent(NamedTuple):
+    """The evaluations of one cell."""
+
+    nre: int
+    heldout: int
+    cut_off: bool = False
+    """No attempt came to its end. The ledger has all reward evaluations; of the held-out ones only those of the prior
+    are sure, which is measured before anything is charged, so `heldout` is a lower bound."""
+
+
+class Cell(NamedTuple):
+    """One seed of a configuration, as far as it got."""
+
+    seed: int
+    cell: str
+    record: Record | None
+    spent: Spent | None
+    """None where there is nothing of it in the results folder."""
+
+
+def cells(sweep: Sweep, drawn: Mapping[str, Any], results: Path | None) -> Iterator[Cell]:
+    """The cells of the configuration with the values `drawn`, one for each seed of the sweep."""
+    call = configuration(sweep, dict(drawn)).call
+    for seed in sweep.settings.seed_list:
+        identity = identify(**call(seed))
+        path = identity.folder(results) / "record.json"
+        record = records.read(path) if path.exists() else None
+        if record is not None and record.result["nre"] is not None:
+            nre, heldout = objective.spent(record)
+            yield Cell(seed, identity.cell, record, Spent(nre, heldout))
+        else:  # its process died
+            yield Cell(seed, identity.cell, record, _by_ledger(identity, results))
+
+
+def _by_ledger(identity: Identity, results: Path | None) -> Spent | None:
+    from suite.estimators import heldout_samples
+
+    path = identity.folder(results) / "ledger.sqlite"
+    if not path.exists():
+        return None
+    ledger = Ledger(path)
+    try:
+        nre = ledger.nre
+    finally:
+        ledger.close()
+    return Spent(nre, heldout_samples(identity.content["heldout"]) if nre else 0, cut_off=True)
+
+
+def total(found: Mapping[str, Spent]) -> dict[str, int]:
+    """{nre, heldout, cut_off}: evaluations of cells, each once, and how many of them were cut off."""
+    return {
+        "nre": sum(spent.nre for spent in found.values()),
+        "heldout": sum(spent.heldout for spent in found.values()),
+        "cut_off": sum(spent.cut_off for spent in found.values()),
+    }
