@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from suite.curves import nre_to
 from suite.errors import UserError
 
 if TYPE_CHECKING:
@@ -236,4 +237,11 @@ def _summary(record: Mapping[str, Any]) -> dict[str, Any]:
     }
     distinct = numbers({"distinct_successes": points.get("final", {}).get("distinct_successes")})
     by_phase = {"compute": result["compute"], "seconds": record["meta"]["seconds"]}
-    return {**numbers(result), **distinct, **points, **by_phase}
+    to_10x = numbers({"nre_to_10x": nre_to_10x(result)})
+    return {**numbers(result), **distinct, **to_10x, **points, **by_phase}
+
+
+def nre_to_10x(result: Mapping[str, Any]) -> int | None:
+    """Evaluations to ten times the base rate, its upper end as in the leaderboard; None: censored, or no base."""
+    base = result["base"]
+    return None if base is None or base["high"] is None else nre_to(result["curve"], 10 * base["high"])

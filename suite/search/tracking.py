@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite import tracking
-from suite.curves import nre_to
 from suite.records import Record
 from suite.search.objective import Configuration
 
@@ -81,15 +80,14 @@ def start(mode: str, folder: Path, trial: Configuration, config: Mapping[str, An
 
 def summary(records: Sequence[Record]) -> dict[str, Any]:
     """What the seeds came to together; medians over seeds, nothing where a value is unknown or censored."""
-    curves = [(record.result["curve"], record.result["base"]["success_rate"]) for record in records]
     columns = {
-        "base": [base for _, base in curves],
+        "base": [record.result["base"]["success_rate"] for record in records],
         "final": [record.result["final"]["success_rate"] for record in records],
         "best": [record.result["best"]["success_rate"] for record in records],
         "improvement_final": [record.result["improvement_final"] for record in records],
         "improvement_best": [record.result["improvement_best"] for record in records],
         "first_success": [record.result["first_success"] for record in records],
-        "nre_to_10x": [nre_to(curve, 10 * base if base else None) for curve, base in curves],
+        "nre_to_10x": [tracking.nre_to_10x(record.result) for record in records],
     }
     medians = {name: statistics.median(known) for name, known in columns.items() if None not in known}
     totals = {name: sum(record.result[name] for record in records) for name in ("nre", "heldout_evaluations")}

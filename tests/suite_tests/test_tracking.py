@@ -61,7 +61,7 @@ RECORD: dict[str, Any] = {
         "status": "finished",
         "error": None,
         "curve": CURVE,
-        "base": {"round": 0, "nre": 0, "success_rate": 0.0004, "low": 0.0004},
+        "base": {"round": 0, "nre": 0, "success_rate": 0.0004, "low": 0.0004, "high": 0.0004},
         "final": {k: v for k, v in CURVE[3].items() if k not in ("samples", "metrics")},
         "best": {"round": 1, "nre": 0, "success_rate": 1 / 3, "selected_on": "same"},
         "improvement_final": 750.0,
@@ -168,10 +168,11 @@ def test_config_group_and_tags_say_what_was_run(log: list[dict[str, Any]]) -> No
 
 
 def test_summary_is_the_result(log: list[dict[str, Any]]) -> None:
+    """NRE to 10x: ten times the base is 0.004, and the first point whose lower bound is above is the last one."""
     values = summary(log)
     assert values.pop("samples")["nrows"] == 5
     assert values == {
-        "base": {"round": 0, "nre": 0, "success_rate": 0.0004, "low": 0.0004},
+        "base": {"round": 0, "nre": 0, "success_rate": 0.0004, "low": 0.0004, "high": 0.0004},
         "final": {"round": 3, "nre": 1000, "success_rate": 0.1 + 0.2, "low": 0.25, "estimator": "exact",
                   "distinct_successes": 0, "kl_prior": 4.5},
         "best": {"round": 1, "nre": 0, "success_rate": 1 / 3, "selected_on": "same"},
@@ -180,9 +181,16 @@ def test_summary_is_the_result(log: list[dict[str, Any]]) -> None:
         "nre": 1000,
         "successes": 0,
         "distinct_successes": 0,
+        "nre_to_10x": 1000,
         "compute": {"training": {"tokens": 5, "flops": 2e9}, "heldout": {"tokens": 1, "flops": 0.0}},
         "seconds": {"training": 1.5, "total": 4.0},
     }  # fmt: skip
+
+
+def test_nre_to_10x_is_left_out_where_it_was_not_reached() -> None:
+    """Without its last point the curve has no point that is surely above 0.004: the second's lower bound is 1e-17."""
+    result = {**RECORD["result"], "curve": CURVE[:3]}
+    assert "nre_to_10x" not in tracking._summary({**RECORD, "result": result})
 
 
 def test_samples_survive_in_a_table(cell: Path, log: list[dict[str, Any]]) -> None:
