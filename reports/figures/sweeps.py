@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reports import stats, style
+from reports import style
 from reports.text import plain
-from suite.records import Record
+from suite.records import Record, canonical
 
 if TYPE_CHECKING:
     import optuna
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 CAPTION = (
     "A sweep. Left: importance of each knob for being among the best tenth (PED-ANOVA, Watanabe et al. 2023). "
     "Right: every configuration as a line through its values, scaled to the range that was tried (logarithmic "
-    "where the search was), the best dark. Score: geometric mean over seeds of the final success rate."
+    "where the search was), the best dark. Score: geometric mean over seeds of the final success rate, no success as "
+    "half a hit. Configurations that were pruned, failed or cut short, so without all seeds, are left out and counted."
 )
 LEAST = 5
 """Trials below which nothing is said of importance."""
@@ -31,47 +32,64 @@ class Trial(NamedTuple):
     baseline: str
     values: dict[str, Any]
     score: float
+    """Geometric mean over the seeds that it has, above zero as a search takes it."""
+    complete: bool
+    """It has all seeds that any configuration of the study has; a score over fewer is not comparable."""
 
 
 def studies(records: Sequence[Record]) -> dict[str, list[Trial]]:
-    """{study: trials} from records whose meta says `"sweep": {"study", "trial"}`.
+    """{study: configurations} from records whose meta says `"sweep": {"study", "trial"}`.
 
-    Trials without a success are left out. A knob is a field of the method's config that takes more than one value
-    in the study.
+    A configuration is one trial or several: one that was interrupted goes on as another. A knob is a field of the
+    method's config that takes more than one value in the study. A trial that was run by hand is of no study.
     """
-    found: dict[str, dict[Any, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         sweep = record.meta.get("sweep")
-        if isinstance(sweep, Mapping) and record.status == "finished" and record.final:
-            found[str(sweep["study"])][sweep["trial"]].append(record)
+        study = sweep["study"] if isinstance(sweep, Mapping) else None
+        if (
+            study is not None
+            and record.status == "finished"
+            and record.final
+            and record.final["success_rate"] is not None
+        ):
+            found[str(study)][canonical(record.identity["baseline"]["config"])].append(record)
     return {study: _trials(list(groups.values())) for study, groups in found.items()}
 
 
 def _trials(groups: Sequence[Sequence[Record]]) -> list[Trial]:
+    from suite.search.objective import geometric_mean, success_rate
+
     configs = [group[0].identity["baseline"]["config"] for group in groups]
     names = [name for name in configs[0] if len({str(config.get(name)) for config in configs}) > 1]
-    trials = []
-    for group, config in zip(groups, configs, strict=True):
-        rates = [record.final["success_rate"] for record in group if record.final]
-        score = stats.geometric_mean(stats.Sample.computed(rates)).value
-        if score is not None:
-            trials.append(Trial(group[0].baseline, {name: config.get(name) for name in names}, score))
-    return trials
+    seeds = {record.seed for group in groups for record in group}
+    return [
+        Trial(
+            group[0].baseline,
+            {name: config.get(name) for name in names},
+            geometric_mean([success_rate(record) for record in group]),
+            {record.seed for record in group} == seeds,
+        )
+        for group, config in zip(groups, configs, strict=True)
+    ]
 
 
 def figure(trials: Sequence[Trial]) -> Figure | None:
-    """Importance beside parallel coordinates; None below five trials or without a knob that varied."""
+    """Importance beside parallel coordinates of the complete ones; None below five or without a knob that varied."""
+    left_out = sum(not trial.complete for trial in trials)
+    trials = [trial for trial in trials if trial.complete]
     if len(trials) < LEAST or not trials[0].values:
         return None
     ranges = {name: Range.of(trials[0].baseline, name, [t.values[name] for t in trials]) for name in trials[0].values}
     weights = importance(trials, ranges)
     colour = style.colours([trials[0].baseline])[trials[0].baseline]
+    title = f"{plain(trials[0].baseline)}, {len(trials)} trials" + (f", {left_out} cut short" if left_out else "")
     with style.canvas(12, 1.8 + 0.35 * max(6, len(weights))) as drawing:
         left, right = drawing.subplots(1, 2, width_ratios=[1, 2])
         names = list(weights)[::-1]
         left.barh([plain(name) for name in names], [weights[name] for name in names], color=colour, alpha=0.7)
         left.set(xlabel="importance", xlim=(0, 1))
-        left.set_title(f"{plain(trials[0].baseline)}, {len(trials)} trials", loc="left", parse_math=False)
+        left.set_title(title, loc="left", parse_math=False)
         _parallel(right, trials, ranges, colour)
         style.literal(left, categories=True)
     return drawing

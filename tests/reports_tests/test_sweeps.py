@@ -61,3 +61,41 @@ def test_a_line_for_each_trial(study: list[sweeps.Trial]) -> None:
 
 def test_a_handful_of_trials_says_nothing(study: list[sweeps.Trial]) -> None:
     assert sweeps.figure(study[:4]) is None
+
+
+def test_what_was_cut_short_is_counted_and_neither_scored_nor_drawn(results: Any) -> None:
+    """Six configurations of four seeds and two pruned after two, the latter of the highest rates."""
+    for i in range(8):
+        for seed in range(2 if i >= 6 else 4):
+            meta = {"sweep": {"study": "s", "trial": i}}
+            config = {"epochs": 1 + i, "filter_factor": 8.0 - i}
+            results.add(seed=seed, rates=(1e-4, (1 + i) / 10), config=config, meta=meta)
+    found = sweeps.studies(records.scan(results.folder)[0])["s"]
+    assert {trial.values["epochs"]: trial.complete for trial in found} == {1 + i: i < 6 for i in range(8)}
+    figure = sweeps.figure(found)
+    assert figure is not None
+    left, right = figure.axes
+    assert left.get_title("left") == "banel, 6 trials, 2 cut short"
+    assert len([line for line in right.lines if len(line.get_xdata()) == 3]) == 6  # two knobs and the score
+    assert "0.6" in {text.get_text() for text in right.texts}  # the upper end of the scores
+
+
+def test_a_seed_without_a_success_counts_as_half_a_hit(results: Any) -> None:
+    """As the search itself has it: sqrt(0.5/10,000 * 0.04)."""
+    for seed, rate in ((0, 0.0), (1, 0.04)):
+        results.add(seed=seed, rates=(1e-4, rate), n=10_000, meta={"sweep": {"study": "s", "trial": 0}})
+    (trial,) = sweeps.studies(records.scan(results.folder)[0])["s"]
+    assert trial.score == pytest.approx((0.5 / 10_000 * 0.04) ** 0.5)
+    assert trial.complete
+
+
+def test_a_trial_that_went_on_as_another_is_one_configuration(results: Any) -> None:
+    for seed, trial in ((0, 1), (1, 2)):
+        results.add(seed=seed, rates=(1e-4, 0.1), meta={"sweep": {"study": "s", "trial": trial}})
+    (one,) = sweeps.studies(records.scan(results.folder)[0])["s"]
+    assert one.complete
+
+
+def test_trials_by_hand_are_no_study(results: Any) -> None:
+    results.add(meta={"sweep": {"study": None, "trial": "0123"}})
+    assert sweeps.studies(records.scan(results.folder)[0]) == {}
