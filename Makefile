@@ -16,7 +16,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
-.PHONY: install leaderboard test test-fast test-server test-all check gate format clean
+.PHONY: install leaderboard sweeps test test-fast test-server test-all check gate format clean
 
 install: $(STAMP)
 
@@ -30,6 +30,10 @@ leaderboard: $(STAMP)
 	@$(BIN)/suite bench --tasks $(TASKS) --baselines $(BASELINES) --seeds $(SEEDS) --budget $(BUDGET) \
 		--jobs $(JOBS) --results $(RESULTS); status=$$?; \
 	$(BIN)/suite report --results $(RESULTS) --out $(OUT) $(if $(README),--readme $(README)) && exit $$status
+
+# Write every committed sweep file anew, as its first line says, and those that a new task or method lacks.
+sweeps: $(STAMP)
+	$(BIN)/python docs/experiments/sweep_files.py
 
 # All that needs no server, the slow tests too.
 test: $(STAMP)

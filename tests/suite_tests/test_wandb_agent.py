@@ -108,8 +108,8 @@ def agent(server: Server, folder: Path, path: str) -> subprocess.CompletedProces
 
 
 def committed() -> tuple[dict[str, Any], dict[str, Any]]:
-    """The committed sweep of gaussian-v1, and the constants that it hands to every trial."""
-    content = yaml.safe_load((ROOT / "sweeps" / "gaussian-banel.yaml").read_text())
+    """The committed small sweep of gaussian-tune-v1, and the constants that it hands to every trial."""
+    content = yaml.safe_load((ROOT / "sweeps" / "gaussian-banel-small.yaml").read_text())
     return content, {name: p["value"] for name, p in content["parameters"].items() if "value" in p}
 
 
@@ -132,7 +132,7 @@ def test_an_agent_runs_three_trials_of_a_committed_sweep_from_any_folder(tmp_pat
         assert {field: config[field] for field in trials[name].keys() - set(NAMES)} == {
             field: value for field, value in trials[name].items() if field not in NAMES
         }
-        assert (record.task, record.seed, record.identity["budget"]) == ("gaussian-v1", 1000, constants["budget"])
+        assert (record.task, record.seed, record.identity["budget"]) == ("gaussian-tune-v1", 1000, constants["budget"])
     for name in trials:
         assert len(list((tmp_path / "results" / "trials" / name / "wandb").glob("offline-run-*"))) == 1
 
