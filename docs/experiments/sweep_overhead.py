@@ -1,7 +1,14 @@
-"""What `suite sweep` adds to a bare Optuna loop: the same objective, storage, sampler and pruner, tracking off.
+"""What `suite sweep` adds to a plain Optuna loop with the same objective on the same storage, tracking off.
 
 The objective sleeps for a trial's seconds, spread over its seeds, and reports each seed. Medians of the time from one
 trial's end to the next one's, of both loops in turns.
+
+The plain loop is Optuna alone: `RDBStorage` on SQLite in the same folder, `TPESampler` with the arguments that `suite
+sweep` pins, `study.optimize`. The same in both: the search space, the sampler's arguments, what is reported and asked
+at each seed, the objective's value, the seconds slept, and that nothing is pruned, so that all trials take as long.
+Not in the plain loop, and so in the difference: heartbeats and the search for stale trials, a sampler seeded anew for
+each trial, the shipped defaults as first trial, the configuration of each trial checked and built, its costs written
+as an attribute, and the line of progress.
 
     python docs/experiments/sweep_overhead.py [SECONDS [TRIALS]]
 """
@@ -9,6 +16,7 @@ trial's end to the next one's, of both loops in turns.
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 import sys
 import tempfile
@@ -22,7 +30,7 @@ import optuna
 
 from suite import search
 from suite.records import Record
-from suite.search import loop, objective, study
+from suite.search import objective
 
 SWEEP = Path(__file__).parents[2] / "sweeps" / "addition-banel.yaml"
 
@@ -47,23 +55,34 @@ def suite_loop(sweep: search.Sweep, folder: Path, trials: int) -> list[float]:
     return [after - before for before, after in itertools.pairwise(ends[1:])]
 
 
-def bare_loop(sweep: search.Sweep, folder: Path, trials: int) -> list[float]:
+def bare_loop(sweep: search.Sweep, folder: Path, trials: int, seconds: float) -> list[float]:
     """Seconds between the ends of trials of a plain `study.optimize`."""
     ends: list[float] = []
-    storage = study.connect(f"sqlite:///{folder / 'bare.sqlite'}")
+    seeds = sweep.settings.seeds
     bare = optuna.create_study(
-        storage=storage, direction="maximize", sampler=study.Reproducible(sweep), pruner=study.pruner(sweep)
+        storage=optuna.storages.RDBStorage(f"sqlite:///{folder / 'bare.sqlite'}"),
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(
+            seed=0, n_startup_trials=8, n_ei_candidates=24, multivariate=True, group=False, constant_liar=True
+        ),
+        pruner=optuna.pruners.NopPruner(),
     )
 
     def objective(trial: optuna.Trial) -> float:
-        drawn = {name: loop.suggest(trial, name, space) for name, space in sweep.distributions.items()}
-        for step, _ in enumerate(loop.configuration(sweep, drawn).cells(None, None)):
-            trial.report(drawn["distil_lr"], step)
-            if step < sweep.settings.seeds - 1 and trial.should_prune():
+        trial.suggest_int("epochs", 1, 100, log=True)
+        trial.suggest_float("filter_factor", 1.03, 16.0, log=True)
+        trial.suggest_float("failure_lr", 1e-4, 1e-2, log=True)
+        rate = trial.suggest_float("distil_lr", 1e-4, 1e-2, log=True)
+        trial.suggest_int("distil_epochs", 1, 4)
+        for step in range(seeds):
+            time.sleep(seconds / seeds)
+            trial.report(math.log(rate), step)
+            if step < seeds - 1 and trial.should_prune():
                 raise optuna.TrialPruned
-        return float(drawn["distil_lr"])
+        return rate
 
     bare.optimize(objective, n_trials=trials, callbacks=[lambda _, __: ends.append(time.perf_counter())])
+    assert bare.trials[0].distributions == sweep.distributions, "the two loops search different spaces"
     return [after - before for before, after in itertools.pairwise(ends)]
 
 
@@ -78,7 +97,7 @@ def measure(seconds: float, trials: int, rounds: int = 3) -> tuple[float, float]
         for _ in range(rounds):
             with tempfile.TemporaryDirectory() as folder:
                 ours += suite_loop(sweep, Path(folder), trials)
-                theirs += bare_loop(sweep, Path(folder), trials)
+                theirs += bare_loop(sweep, Path(folder), trials, seconds)
     return statistics.median(ours), statistics.median(theirs)
 
 

@@ -97,8 +97,11 @@ def until(done: Callable[[], bool], seconds: float = 90) -> None:
         time.sleep(0.05)
 
 
-def worker(launch: Callable[..., subprocess.Popen[str]], scheduler: str, log: Path, *words: str) -> None:
-    launch(
+def worker(
+    launch: Callable[..., subprocess.Popen[str]], scheduler: str, log: Path, *words: str
+) -> subprocess.Popen[str]:
+    """A worker of one process, the one returned."""
+    return launch(
         "worker", scheduler, "--no-nanny", "--no-dashboard", "--host=127.0.0.1", *(words or ["--nthreads=1"]), log=log
     )
 
@@ -144,6 +147,26 @@ def test_workers_that_cannot_keep_a_promise_are_refused(
     assert cli.main([*command, f"--results={tmp_path / 'results'}", "--tracking=off"]) == 2
     assert "has 2 threads, but cells of one process share torch's settings" in capsys.readouterr().err
     assert not list(tmp_path.glob("results/cells/*"))
+
+
+def test_work_for_a_gpu_goes_to_workers_that_have_one_and_waits_for_them(
+    launch: Callable[..., subprocess.Popen[str]], scheduler: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Dask compares its resource GPU alone, so a worker on a CPU that was started with one stands for a real one."""
+    plain = worker(launch, scheduler, tmp_path / "plain.log")
+    with cluster.connected(scheduler, gpu=False) as workers, workers.open(1) as executor:
+        assert executor.submit(os.getpid).result(timeout=60) == plain.pid
+    capsys.readouterr()  # a warning that there is no worker yet, where it was slower than this process
+    with cluster.connected(scheduler, gpu=True) as workers, workers.open(1) as executor:
+        asked = [executor.submit(os.getpid) for _ in range(4)]
+        with pytest.raises(TimeoutError):
+            asked[0].result(timeout=1)  # the plain worker is idle, and may not
+        own = worker(launch, scheduler, tmp_path / "gpu.log", "--nthreads=1", "--resources=GPU=1")
+        assert {future.result(timeout=60) for future in asked} == {own.pid}
+    assert capsys.readouterr().err == (
+        f"warning: dask://{scheduler} has no worker with a GPU yet; waiting for `dask worker HOST:PORT --nthreads 1"
+        " --resources GPU=1`\n"
+    )
 
 
 def test_ctrl_c_drops_what_waits(scheduler: str, tmp_path: Path) -> None:

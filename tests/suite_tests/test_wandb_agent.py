@@ -140,9 +140,13 @@ def test_an_agent_runs_three_trials_of_a_committed_sweep_from_any_folder(tmp_pat
 @pytest.mark.server
 @pytest.mark.timeout(120)
 def test_an_agent_without_the_project_says_what_is_missing(tmp_path: Path) -> None:
+    """As docs/sweeps.md says: three tries, and an exit code that is W&B's and not ours."""
     content, constants = committed()
-    done = agent(Server(content, {"trial": constants}), tmp_path, "/usr/bin:/bin")
-    assert re.search("suite.{1,3}: No such file or directory", done.stderr)  # quotes differ between locales
+    server = Server(content, {f"trial{i}": constants for i in range(8)})
+    done = agent(server, tmp_path, "/usr/bin:/bin")
+    assert len(re.findall("suite.{1,3}: No such file or directory", done.stderr)) == 3  # quotes differ between locales
+    assert "Detected 3 failed runs in the first 60 seconds, shutting down" in done.stderr
+    assert done.returncode == 0
     assert not (tmp_path / "results").exists()
 
 
