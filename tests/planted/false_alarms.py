@@ -67,7 +67,7 @@ def is_red(plan: Plan, reference: Reference, pool: Pool, chosen: dict[str, Seque
     return any(comparison.red for comparison in gate_evidence.adjusted(comparisons))
 
 
-def study(folder: Path, mode: str, runs: int, evaluations: int, names: Sequence[str]) -> dict[str, Any]:
+def study(folder: Path, mode: str, runs: int, evaluations: int, names: Sequence[str] = ()) -> dict[str, Any]:
     """Alarms among disjoint and among resampled evaluations of the named cells (all if none), and the mode's power."""
     plan = gate_plan.read(folder)
     reference = gate_reference.read(folder, plan, mode)
