@@ -8,7 +8,6 @@ over all quantities of the gate. *Invariants* (reports/gate_invariants.py): what
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -193,9 +192,7 @@ def judge(
         found = subjects[cell.name]
         findings += invariants.of_cell(cell, fresh[cell.name], found, reference.base_rate(cell.name))
         for quantity, better in cell.quantities.items() if found else ():
-            worst = -math.inf if better == "higher" else math.inf
-            measured = [quantities.measure(of, quantity) for of in found]
-            values = [worst if value is None else value for value in measured]  # a number that vanished is the worst
+            values = [quantities.value(of, quantity, better) for of in found]
             comparison = evidence.compare(cell.name, quantity, better, reference.values(cell.name, quantity), values)
             comparisons.append(dataclasses.replace(comparison, p=1.0) if cell.name in same else comparison)
     if not comparisons and not any(not finding.ok for finding in findings):
