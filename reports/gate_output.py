@@ -27,7 +27,7 @@ REACH = 4.0
 def summary(verdict: Verdict) -> str:
     """One line: what was compared, and what came of it."""
     counts = (
-        f"{len(verdict.comparisons)} quantities tested at a family-wise {LEVEL:.0%}, "
+        f"{len(verdict.comparisons)} quantities tested at a family-wise {LEVEL:.1%}, "
         f"{len(verdict.findings)} invariants, {_changed(verdict)}"
     )
     if not verdict.red:

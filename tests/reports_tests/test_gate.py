@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -19,7 +20,7 @@ from suite.errors import UserError
 pytestmark = pytest.mark.slow
 
 PLAN = """
-seeds: {reference: 8, pr: 4, nightly: 8}
+seeds: {reference: 12, pr: 4, nightly: 8}
 cells:
   filtering:
     task: gaussian-v1
@@ -62,7 +63,7 @@ def run(reference: Path, results: Path, *more: str) -> int:
 def test_the_same_code_is_green_by_equality(copy: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*copy) == 0
     out = capsys.readouterr().out
-    assert "green; 1 quantities tested at a family-wise 1%" in out
+    assert "green; 1 quantities tested at a family-wise 0.1%" in out
     assert "0 of 1 cells changed" in out
     assert max(map(len, out.splitlines()[:2])) <= 80
 
@@ -96,7 +97,7 @@ def test_what_is_written(copy: tuple[Path, Path], monkeypatch: pytest.MonkeyPatc
 def test_a_worse_quantity_is_red_and_says_how_much(
     copy: tuple[Path, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """As if all references had been better by one nat: fresh ones are below each, p = 1 / C(12, 4) = 1 / 495."""
+    """As if all references had been better by one nat: fresh ones are below each, p = 1 / C(16, 4) = 1 / 1820."""
     reference, results = copy
 
     def better(content: dict) -> None:  # type: ignore[type-arg]
@@ -111,7 +112,7 @@ def test_a_worse_quantity_is_red_and_says_how_much(
     assert "RED, 1 worse, 0 broken" in out
     assert "changed: filtering, 4 of 4 seeds differ" in err
     (comparison,) = json.loads((tmp_path / "out/check.json").read_text())["comparisons"]
-    assert comparison["p_holm"] == pytest.approx(1 / 495)
+    assert comparison["p_holm"] == pytest.approx(1 / 1820)
     assert ElementTree.parse(tmp_path / "out/junit.xml").getroot().get("failures") == "1"
 
 
@@ -202,7 +203,7 @@ def test_a_gate_that_compares_nothing_is_an_error(copy: tuple[Path, Path], capsy
         ("higher}", "up}", "'up' must be the better side"),
         ("failure_log_likelihood", "failure_likelihood", "no quantity 'failure_likelihood'"),
         ("pr: 4", "pr: 3", "each from 4 on"),
-        ("pr: 4", "pr: 9", "none above the reference's"),
+        ("pr: 4", "pr: 13", "none above the reference's"),
     ],
 )
 def test_a_wrong_plan_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -228,10 +229,39 @@ def test_rounding_of_another_processor_is_no_evidence() -> None:
     assert gate_evidence.inferiority_p([1.0] * 24, [1.0 - 1e-9] * 6, "higher") == 1.0
 
 
+def test_a_number_that_vanished_is_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_quantities, "measure", lambda of, name: None)
+    of = gate_quantities.Subject(None, None)  # type: ignore[arg-type]
+    assert gate_quantities.value(of, "final_lift", "higher") == -math.inf
+    assert gate_quantities.value(of, "kl_prior", "lower") == math.inf
+
+
 def test_power_grows_from_the_level() -> None:
     """Nothing worse: at most the strictest level; six deviations: always, since ranks separate wholly."""
-    assert gate_evidence.power(6, 24, 10, 0.0) <= 0.003
-    assert gate_evidence.power(6, 24, 10, 6.0) == pytest.approx(1.0, abs=0.01)
+    assert gate_evidence.power(6, 96, 10, 0.0) <= 0.003
+    assert gate_evidence.power(6, 96, 10, 6.0) == pytest.approx(1.0, abs=0.01)
+
+
+def test_one_reference_keeps_its_false_alarms_below_one_percent() -> None:
+    """Science, point 10, given the reference: simulated for 18 normal quantities, beside the level that would not do.
+
+    For 24 seeds at 1 % the worst of 40 references is above 2 %, which is why level and seeds are what they are.
+    """
+
+    def rates(n: int, level: float, references: int = 40, evaluations: int = 1000, m: int = 6) -> list[float]:
+        rng = np.random.default_rng(0)
+        least = gate_evidence._critical(m, n, level / 18)
+        found = []
+        for _ in range(references):
+            red = np.zeros(evaluations, dtype=bool)
+            for _ in range(18):
+                ordered, fresh = np.sort(rng.normal(size=n)), rng.normal(size=(evaluations, m))
+                red |= (n - np.searchsorted(ordered, fresh)).sum(axis=1) >= least
+            found.append(float(red.mean()))
+        return found
+
+    assert max(rates(96, gate_evidence.LEVEL)) < 0.01
+    assert max(rates(24, 0.01)) > 0.02
 
 
 def test_the_wheel_holds_no_reference() -> None:
