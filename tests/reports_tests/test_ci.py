@@ -51,6 +51,16 @@ def test_each_step_of_a_workflow_exists_and_gets_inputs_that_it_has(name: str) -
                 assert (ROOT / step["run"].split()[0]).stat().st_mode & 0o111
 
 
+def test_a_pull_request_is_timed_against_the_branch_it_goes_to() -> None:
+    """`make gate` passes $AGAINST on, and the checkout holds the history that the shared commit is found in."""
+    job = workflows()["ci.yml"]["jobs"]["ci"]
+    assert "format('origin/{0}', github.base_ref)" in job["env"]["AGAINST"]
+    assert job["steps"][0]["with"]["fetch-depth"] == 0
+    words = ["make", "-n", "gate", "AGAINST=origin/main"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "tests.benchmarks.speed --against 'origin/main'" in done.stdout
+
+
 def test_the_action_refers_to_steps_inputs_and_files_that_exist() -> None:
     text, action = (ACTION / "action.yml").read_text(), load(ACTION / "action.yml")
     steps = action["runs"]["steps"]
