@@ -103,7 +103,10 @@ def collect(plan: Plan, mode: str, results: Path) -> tuple[dict[str, list[Record
         if r.cell not in planned
     ]
     more = [f"and {len(extra) - 5} more that are no gated cells"] if len(extra) > 5 else []
-    return fresh, [*broken, *extra[:5], *more]
+    taken = {record.cell for found in fresh.values() for record in found}
+    spare = sum(r.cell in planned - taken for r in others)
+    left = [f"{spare} records of the plan's other seeds were left out; mode {mode} takes {plan.seeds[mode]} a cell"]
+    return fresh, [*broken, *extra[:5], *more, *(left if spare else [])]
 
 
 def subjects_of(plan: Plan, fresh: Fresh) -> dict[str, list[Subject]]:
@@ -136,7 +139,7 @@ def check(folder: Path, results: Path, mode: str, *, equality: bool = True) -> V
             _same_task(folder, reference, subjects[cell.name][0].record, cell)
             kept = plan.seeds_of("pr") if "pr" in cell.modes else range(0)
             references.check_ledgers(folder, reference, cell, kept)
-    equalities, why = _equalities(reference, fresh, equality)
+    equalities, why = judged_equal(reference, fresh, equality)
     verdict = judge(plan, reference, fresh, subjects, equalities, mode)
     return verdict._replace(notices=[*why, *verdict.notices, *notices])
 
@@ -151,7 +154,7 @@ def _same_task(folder: Path, reference: Reference, record: Record, cell: GatedCe
         )
 
 
-def _equalities(reference: Reference, fresh: Fresh, wanted: bool) -> tuple[list[Equality], list[str]]:
+def judged_equal(reference: Reference, fresh: Fresh, wanted: bool = True) -> tuple[list[Equality], list[str]]:
     """Equality by cell, and a line that says why it was not looked at."""
     here = references.platform_of(next(iter(fresh.values()))[0])
     there = reference.manifest["platform"]
@@ -228,5 +231,10 @@ def update(folder: Path, results: Path) -> int:
     broken = [f"{f.cell}, {f.invariant}: {f.detail}" for f in findings if not f.ok]
     if broken:
         raise UserError(f"no reference can be written from broken runs: {broken[0]} ({len(broken)} findings)")
-    references.write(folder, plan, subjects)
+    try:
+        references.write(folder, plan, subjects)
+    except OSError as error:
+        raise UserError(
+            f"--reference {folder}: {error.strerror or error}; choose one that can be written to"
+        ) from error
     return sum(map(len, fresh.values()))

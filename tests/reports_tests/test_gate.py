@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -139,7 +140,9 @@ def test_an_extra_record_is_named(copy: tuple[Path, Path], capsys: pytest.Captur
     words = ["run", "--task", "gaussian-v1", "--baseline", "uniform", "--budget", "10", "--tracking", "off", "--quiet"]
     assert main([*words, "--heldout", "off", "--results", str(results)]) == 0
     assert run(reference, results) == 0
-    assert "uniform on gaussian-v1, seed 0, is no gated cell" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "uniform on gaussian-v1, seed 0, is no gated cell" in err
+    assert "8 records of the plan's other seeds were left out; mode pr takes 4 a cell" in err
 
 
 BAD = {
@@ -150,6 +153,17 @@ BAD = {
         "cells/filtering.json",
         lambda c: c["seeds"]["0"].update(quantities={}),
         "no reference for 'failure_log_likelihood'",
+    ),
+    "more seeds": (
+        "cells/filtering.json",
+        lambda c: c["seeds"].update({"12": c["seeds"]["0"]}),
+        "cell filtering has seeds beyond its plan: 12",
+    ),
+    "no platform": ("manifest.json", lambda m: m.pop("platform"), "manifest.json: platform: field required"),
+    "a word for a number": (
+        "cells/filtering.json",
+        lambda c: c["seeds"]["3"]["quantities"].update(failure_log_likelihood="low"),
+        "filtering.json: seeds 3 quantities failure_log_likelihood: input should be a valid number, got 'low'",
     ),
     "ledger's hash": (
         "cells/filtering.json",
@@ -167,6 +181,99 @@ def test_a_reference_that_cannot_be_judged_by_is_bad_input(
     edit(copy[0] / file, change)
     assert run(*copy) == 2
     assert message in capsys.readouterr().err
+
+
+def places(content: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """All places in a JSON value, of one seed and the first items of lists."""
+    items = (
+        content.items() if isinstance(content, dict) else enumerate(content[:1]) if isinstance(content, list) else ()
+    )
+    for key, value in items:
+        if path[-1:] != ("seeds",) or key == "0":
+            yield (*path, key)
+            yield from places(value, (*path, key))
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "cells/filtering.json"])
+def test_no_damage_to_a_reference_is_a_traceback(copy: tuple[Path, Path], file: str) -> None:
+    """Each place of a file in turn is missing or holds something else: judged all the same, or one clear line."""
+    reference, results = copy
+    whole = json.loads((reference / file).read_text())
+    plan = gate_plan.read(reference)
+    named = []
+    for path in places(whole):
+        for other in (None, "other", 7, [], {}, "missing"):
+            content = json.loads(json.dumps(whole))
+            *parents, last = path
+            parent = functools.reduce(lambda value, key: value[key], parents, content)
+            if other == "missing":
+                del parent[last]
+            else:
+                parent[last] = other
+            (reference / file).write_text(json.dumps(content))
+            try:
+                kept = gate_reference.read(reference, plan, "pr")
+                gate_reference.check_ledgers(reference, kept, plan.cells["filtering"], range(1))
+                gate.judged_equal(kept, {"filtering": gate.collect(plan, "pr", results)[0]["filtering"][:1]})
+            except UserError as error:
+                named.append(str(error))
+    assert len(named) > 50
+    assert not [line for line in named if "\n" in line]
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ("", "a plan has exactly the keys seeds and cells, got None"),
+        ("- a\n- b\n", "got ['a', 'b']"),
+        ("seeds: {", "not YAML: while parsing a flow node"),
+        ("cells: {}\nseeds: {}\nmore: 1\n", "got cells, seeds, more"),
+        (
+            PLAN.replace("budget: 100", "budget: many"),
+            "cell filtering, budget: input should be a valid integer, got 'many'",
+        ),
+        (PLAN.replace("budget: 100", "budget: 0"), "--budget must be at least 1"),
+        (PLAN.replace("gaussian-v1", "[gaussian-v1]"), "cell filtering, task: input should be a valid string"),
+        (
+            PLAN.replace("task_config: {sigma: 1.0}", "task_config: sigma"),
+            "task_config: input should be a valid dictionary",
+        ),
+        (PLAN.replace("task_config: {sigma: 1.0}", "task_config: {sigma: wide}"), "sigma"),
+        (
+            PLAN.replace("{failure_log_likelihood: higher}", "failure_log_likelihood"),
+            "quantities: input should be a valid",
+        ),
+        (PLAN.replace("gaussian-v1", "gausian-v1"), "unknown task 'gausian-v1'; did you mean 'gaussian-v1'?"),
+        (PLAN.replace("gaussian-v1", "no.py:Task"), "no.py"),
+        (PLAN.replace("  filtering:", "  a/b:"), "a name is made of letters"),
+        (PLAN.replace("budget: 100", "budget: 100\n    modes: pr"), "modes: 'str' instances are not allowed"),
+        (PLAN.replace("budget: 100", "budget: 100\n    modes: []"), "cell filtering has no modes"),
+        (PLAN.replace("budget: 100", "budget: 100\n    lock: maybe"), "lock: input should be a valid boolean"),
+    ],
+)
+def test_a_broken_plan_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], plan: str, message: str) -> None:
+    (tmp_path / "plan.yaml").write_text(plan)
+    assert run(tmp_path, tmp_path / "results", "--run") == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_folder_that_is_missing_a_file_or_unreadable_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "plan.yaml").write_bytes(b"\xff\xfe\xff")
+    for folder, message in (("none", "no plan.yaml in it"), ("file", "no plan.yaml in it"), (".", "not YAML")):
+        assert run(tmp_path / folder, tmp_path / "results") == 2
+        err = capsys.readouterr().err
+        assert message in err
+        assert len(err.splitlines()) == 1
+
+
+def test_off_is_no_boolean_to_a_plan(tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text(PLAN.replace("budget: 100", "budget: 100\n    heldout: off"))
+    assert gate_plan.read(tmp_path).cells["filtering"].heldout == "off"
 
 
 def test_missing_and_extra_cells_of_a_reference_are_named(
@@ -200,7 +307,7 @@ def test_a_gate_that_compares_nothing_is_an_error(copy: tuple[Path, Path], capsy
     [
         ("budget: 100", "", "cell filtering lacks budget"),
         ("budget: 100", "budgets: 100", "no field 'budgets'"),
-        ("higher}", "up}", "'up' must be the better side"),
+        ("higher}", "up}", "quantities failure_log_likelihood: input should be 'higher' or 'lower', got 'up'"),
         ("failure_log_likelihood", "failure_likelihood", "no quantity 'failure_likelihood'"),
         ("pr: 4", "pr: 3", "each from 4 on"),
         ("pr: 4", "pr: 13", "none above the reference's"),
