@@ -8,6 +8,7 @@ over all quantities of the gate. *Invariants* (reports/gate_invariants.py): what
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -30,6 +31,8 @@ from suite.records import Record
 Sameness = Literal["same", "changed", "not compared"]
 Fresh = Mapping[str, Sequence[Record]]
 """Records by cell, one per seed in order."""
+LONGEST = 20.0
+"""Seconds that a run of a gated cell may take before the gate says so; time alone is never red."""
 
 
 class Equality(NamedTuple):
@@ -41,6 +44,15 @@ class Equality(NamedTuple):
     sameness: Sameness
 
 
+class Cost(NamedTuple):
+    """What the runs of one cell took, in seconds of wall time as their records have it."""
+
+    cell: str
+    runs: int
+    total: float
+    longest: float
+
+
 class Verdict(NamedTuple):
     """All evidence of one gate."""
 
@@ -49,6 +61,7 @@ class Verdict(NamedTuple):
     comparisons: list[Comparison]
     findings: list[Finding]
     notices: list[str]
+    costs: list[Cost]
 
     @property
     def worse(self) -> list[Comparison]:
@@ -69,10 +82,31 @@ class Verdict(NamedTuple):
 def run_missing(plan: Plan, mode: str, results: Path, say: Callable[[str], None]) -> None:
     """Run the cells of a mode that the results folder lacks, one after the other in this process."""
     for cell in plan.gated(mode):
+        started, made = time.perf_counter(), 0
         for seed in plan.seeds_of(mode):
             if identify(**cell.call(seed)).finished(results) is None:
                 runner.run(**cell.call(seed), results=results, tracking="off")
-        say(f"{cell.name}: {len(plan.seeds_of(mode))} runs of {cell.baseline} on {cell.task}")
+                made += 1
+        took = f"{made} in {time.perf_counter() - started:.1f} s" if made else "all there"
+        say(f"{cell.name}: {len(plan.seeds_of(mode))} runs of {cell.baseline} on {_short(cell.task)}, {took}")
+
+
+def _short(ref: str) -> str:
+    """A plug-in file without its folders."""
+    return Path(ref).name if ".py:" in ref else ref
+
+
+def costs_of(fresh: Fresh) -> tuple[list[Cost], list[str]]:
+    """What the runs took, and a line for each cell with one that took longer than it should."""
+    costs = []
+    for name, found in fresh.items():
+        seconds = [float((record.meta["seconds"] or {}).get("total", 0.0)) for record in found]
+        costs.append(Cost(name, len(seconds), sum(seconds), max(seconds, default=0.0)))
+    return costs, [
+        f"{cost.cell}: a run took {cost.longest:.0f} s; a gated cell should take at most {LONGEST:.0f}"
+        for cost in costs
+        if cost.longest > LONGEST
+    ]
 
 
 def collect(plan: Plan, mode: str, results: Path) -> tuple[dict[str, list[Record]], list[str]]:
@@ -141,7 +175,8 @@ def check(folder: Path, results: Path, mode: str, *, equality: bool = True) -> V
             references.check_ledgers(folder, reference, cell, kept)
     equalities, why = judged_equal(reference, fresh, equality)
     verdict = judge(plan, reference, fresh, subjects, equalities, mode)
-    return verdict._replace(notices=[*why, *verdict.notices, *notices])
+    costs, slow = costs_of(fresh)
+    return verdict._replace(notices=[*why, *slow, *notices], costs=costs)
 
 
 def _same_task(folder: Path, reference: Reference, record: Record, cell: GatedCell) -> None:
@@ -201,7 +236,7 @@ def judge(
     if not comparisons and not any(not finding.ok for finding in findings):
         raise UserError(f"mode {mode} compared nothing: no cell of the plan names a quantity; see docs/ci.md")
     _testable(comparisons)
-    return Verdict(mode, list(equalities), evidence.adjusted(comparisons), findings, [])
+    return Verdict(mode, list(equalities), evidence.adjusted(comparisons), findings, [], [])
 
 
 def _testable(comparisons: Sequence[Comparison]) -> None:

@@ -84,4 +84,5 @@ def _publish(verdict: Verdict, folder: Path) -> None:
     for line in gate_output.to_lines(verdict):
         click.echo(line, err=True)
     click.echo(gate_output.power_line(verdict))
+    click.echo(gate_output.time_line(verdict))
     click.echo(gate_output.summary(verdict))

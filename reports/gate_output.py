@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import statistics
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as xml
@@ -99,6 +100,15 @@ def power_line(verdict: Verdict) -> str:
     )
 
 
+def time_line(verdict: Verdict) -> str:
+    """What the runs took in all, and the longest of them."""
+    if not verdict.costs:
+        return "no times are known"
+    longest = max(verdict.costs, key=lambda cost: cost.longest)
+    runs, total = sum(cost.runs for cost in verdict.costs), sum(cost.total for cost in verdict.costs)
+    return f"{runs} runs took {total:.0f} s of wall time, the longest {longest.longest:.1f} s ({longest.cell})"
+
+
 # -- files ---------------------------------------------------------------------------------------------------------
 
 
@@ -116,7 +126,8 @@ def to_markdown(verdict: Verdict, most: int = 12) -> str:
         f"```text\n{text_figure(shown)}\n```",
         lines,
         f"↑ higher is better, ↓ lower is better; SDs: shift of the median in standard deviations between the "
-        f"reference's seeds, + is better; p: adjusted for all tests (Holm). {power_line(verdict)}.",
+        f"reference's seeds, + is better; p: adjusted for all tests (Holm). {power_line(verdict)}. "
+        f"{time_line(verdict)}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -176,6 +187,7 @@ def to_json(verdict: Verdict) -> str:
         "comparisons": [_comparison(c) for c in ordered(verdict)],
         "invariants": [f._asdict() for f in verdict.findings],
         "notices": verdict.notices,
+        "seconds": {cost.cell: cost._asdict() for cost in verdict.costs},
     }
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
@@ -196,22 +208,40 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
 
 
 def to_junit(verdict: Verdict) -> str:
-    """One test case for each comparison and invariant, in the dialect that CI servers read."""
-    failures = len(verdict.worse) + len(verdict.broken)
-    count = len(verdict.comparisons) + len(verdict.findings)
-    suite = xml.Element("testsuite", name=f"gate-{verdict.mode}", tests=str(count), failures=str(failures), errors="0")
-    for comparison in verdict.comparisons:
-        case = xml.SubElement(suite, "testcase", classname=comparison.cell, name=comparison.quantity)
-        if comparison.red:
-            xml.SubElement(case, "failure", message=" ".join(row(comparison))).text = json.dumps(
-                _comparison(comparison)
-            )
-    for finding in verdict.findings:
-        case = xml.SubElement(suite, "testcase", classname=finding.cell, name=finding.invariant)
-        if not finding.ok:
-            xml.SubElement(case, "failure", message=finding.detail)
-    for equality in verdict.equalities:
-        case = xml.SubElement(suite, "system-out")
-        case.text = f"{equality.cell}: {equality.sameness}"
-    xml.indent(suite)
-    return xml.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+    """One suite with a test case for each comparison and invariant, as pytest writes it and CI servers read it.
+
+    The runs' time stands at the invariant that they finished. The suite's output, where there is any, holds what is
+    neither passed nor failed: changed cells and notices.
+    """
+    seconds = {cost.cell: cost.total for cost in verdict.costs}
+    counts = {
+        "tests": str(len(verdict.comparisons) + len(verdict.findings)),
+        "failures": str(len(verdict.worse) + len(verdict.broken)),
+        "errors": "0",
+        "skipped": "0",
+        "time": f"{sum(seconds.values()):.3f}",
+    }
+    root = xml.Element("testsuites", {"name": "suite check"} | counts)
+    suite = xml.SubElement(root, "testsuite", {"name": f"gate-{verdict.mode}"} | counts)
+
+    def case(cell: str, name: str, time: float, failure: tuple[str, str, str] | None) -> None:
+        element = xml.SubElement(suite, "testcase", classname=cell, name=name, time=f"{time:.3f}")
+        if failure is not None:
+            kind, message, text = map(_printable, failure)
+            xml.SubElement(element, "failure", type=kind, message=message).text = text
+
+    for c in verdict.comparisons:
+        case(c.cell, c.quantity, 0.0, ("worse", " ".join(row(c)), json.dumps(_comparison(c))) if c.red else None)
+    for f in verdict.findings:
+        time = seconds.get(f.cell, 0.0) if f.invariant == "finished" else 0.0
+        case(f.cell, f.invariant, time, None if f.ok else ("broken", f.detail, f.detail))
+    said = [line for line in to_lines(verdict) if not line.startswith("BROKEN")]
+    if said:
+        xml.SubElement(suite, "system-out").text = _printable("\n".join(said))
+    xml.indent(root)
+    return xml.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _printable(text: str) -> str:
+    """The text without the characters that XML 1.0 has no way to write, as colours of a terminal in an error."""
+    return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)

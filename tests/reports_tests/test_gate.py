@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import math
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,7 +16,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports import gate, gate_evidence, gate_output, gate_plan, gate_quantities, gate_reference
+from reports import gate, gate_evidence, gate_invariants, gate_output, gate_plan, gate_quantities, gate_reference
+from suite import runner
 from suite.cli import main
 from suite.errors import UserError
 
@@ -87,8 +90,10 @@ def test_what_is_written(copy: tuple[Path, Path], monkeypatch: pytest.MonkeyPatc
     assert run(*copy, "--out", str(tmp_path / "out")) == 0
     verdict = json.loads((tmp_path / "out/check.json").read_text())
     assert (verdict["red"], verdict["mode"], len(verdict["comparisons"])) == (False, "pr", 1)
-    root = ElementTree.parse(tmp_path / "out/junit.xml").getroot()
-    assert (root.get("failures"), root.get("tests")) == ("0", str(1 + len(verdict["invariants"])))
+    (suite,) = ElementTree.parse(tmp_path / "out/junit.xml").getroot()
+    assert (suite.get("failures"), suite.get("tests")) == ("0", str(1 + len(verdict["invariants"])))
+    assert verdict["seconds"]["filtering"]["runs"] == 4
+    assert float(suite.get("time", "")) == pytest.approx(verdict["seconds"]["filtering"]["total"], abs=1e-3)
     summary = (tmp_path / "summary.md").read_text()
     assert "| filtering | failure_log_likelihood ↑ |" in summary
     assert "●" in summary
@@ -114,7 +119,8 @@ def test_a_worse_quantity_is_red_and_says_how_much(
     assert "changed: filtering, 4 of 4 seeds differ" in err
     (comparison,) = json.loads((tmp_path / "out/check.json").read_text())["comparisons"]
     assert comparison["p_holm"] == pytest.approx(1 / 1820)
-    assert ElementTree.parse(tmp_path / "out/junit.xml").getroot().get("failures") == "1"
+    (failure,) = ElementTree.parse(tmp_path / "out/junit.xml").iter("failure")
+    assert failure.get("type") == "worse"
 
 
 def test_a_change_alone_is_not_red(copy: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -317,6 +323,53 @@ def test_a_wrong_plan_is_named(tmp_path: Path, old: str, new: str, message: str)
     (tmp_path / "plan.yaml").write_text(PLAN.replace(old, new))
     with pytest.raises(UserError, match=message):
         gate_plan.read(tmp_path)
+
+
+def verdict(**changes: object) -> gate.Verdict:
+    """A green verdict on one quantity and one invariant."""
+    same = gate_evidence.Comparison("cell", "final_lift", "higher", [0.0, 1.0], [0.5], p=0.5, p_holm=0.5)
+    found = gate_invariants.Finding("cell", "finished", True, "1 runs")
+    plain = gate.Verdict("pr", [], [same], [found], [], [gate.Cost("cell", 1, 1.5, 1.5)])
+    return plain._replace(**changes)
+
+
+def test_junit_is_what_readers_of_it_expect() -> None:
+    """As pytest writes it: testsuites, one testsuite with counts, cases, then at most one system-out."""
+    broken = gate_invariants.Finding("cell", "budget", False, 'seed 0: \x1b[31m500 of 400\x00 <&"')
+    said = verdict(findings=[broken], notices=["another platform"])
+    root = ElementTree.fromstring(gate_output.to_junit(said))
+    (suite,) = root
+    counts = {"tests": "2", "failures": "1", "errors": "0", "skipped": "0", "time": "1.500"}
+    assert {key: suite.get(key) for key in counts} == {key: root.get(key) for key in counts} == counts
+    assert [child.tag for child in suite] == ["testcase", "testcase", "system-out"]
+    assert all(case.get(key) for case in suite.iter("testcase") for key in ("classname", "name", "time"))
+    (failure,) = suite.iter("failure")
+    assert (failure.get("type"), failure.get("message")) == ("broken", 'seed 0: \ufffd[31m500 of 400\ufffd <&"')
+    assert suite.findtext("system-out") == "note: another platform"
+
+
+def test_junit_says_nothing_where_there_is_nothing_to_say() -> None:
+    root = ElementTree.fromstring(gate_output.to_junit(verdict(equalities=[gate.Equality("cell", 6, 0, "same")])))
+    assert [child.tag for child in root[0]] == ["testcase", "testcase"]
+
+
+def test_a_run_that_takes_longer_than_a_gated_cell_should_is_named(made: tuple[Path, Path]) -> None:
+    plan = gate_plan.read(made[0])
+    records = gate.collect(plan, "pr", made[1])[0]["filtering"]
+    slow = [dataclasses.replace(records[0], meta=records[0].meta | {"seconds": {"total": 21.0}}), *records[1:]]
+    costs, lines = gate.costs_of({"filtering": slow})
+    assert costs[0].longest == 21.0
+    assert lines == ["filtering: a run took 21 s; a gated cell should take at most 20"]
+    assert gate.costs_of({"filtering": records})[1] == []
+
+
+def test_each_gated_cell_of_this_repository_runs_within_20_seconds(tmp_path: Path) -> None:
+    """Processor time: a busy machine is no slower cell."""
+    plan = gate_plan.read(Path(gate.__file__).parent / "reference/suite")
+    for cell in plan.cells.values():
+        started = time.process_time()
+        runner.run(**cell.call(0), results=tmp_path, tracking="off")
+        assert time.process_time() - started < gate.LONGEST, cell.name
 
 
 # -- the test ------------------------------------------------------------------------------------------------------
