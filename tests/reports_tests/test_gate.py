@@ -67,9 +67,10 @@ def run(reference: Path, results: Path, *more: str) -> int:
 def test_the_same_code_is_green_by_equality(copy: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*copy) == 0
     out = capsys.readouterr().out
-    assert "green; 1 quantities tested at a family-wise 0.1%" in out
+    assert "1 test at a family-wise 0.1%" in out
     assert "0 of 1 cells changed" in out
-    assert max(map(len, out.splitlines()[:2])) <= 80
+    assert out.splitlines()[-1] == "gate (pr): green"
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_an_update_leaves_ledgers_of_the_same_charges_as_they_are(copy: tuple[Path, Path]) -> None:
@@ -115,7 +116,7 @@ def test_a_worse_quantity_is_red_and_says_how_much(
     assert run(reference, results, "--out", str(tmp_path / "out")) == 1
     out, err = capsys.readouterr()
     assert "WORSE" in out
-    assert "RED, 1 worse, 0 broken" in out
+    assert out.splitlines()[-1] == "gate (pr): RED, 1 worse, 0 broken"
     assert "changed: filtering, 4 of 4 seeds differ" in err
     (comparison,) = json.loads((tmp_path / "out/check.json").read_text())["comparisons"]
     assert comparison["p_holm"] == pytest.approx(1 / 1820)
@@ -351,6 +352,20 @@ def test_junit_is_what_readers_of_it_expect() -> None:
 def test_junit_says_nothing_where_there_is_nothing_to_say() -> None:
     root = ElementTree.fromstring(gate_output.to_junit(verdict(equalities=[gate.Equality("cell", 6, 0, "same")])))
     assert [child.tag for child in root[0]] == ["testcase", "testcase"]
+
+
+def test_the_summary_of_a_job_says_the_verdict_first_and_leaves_nothing_out_unsaid() -> None:
+    """14 comparisons, of which a table of 12 shows the strongest; a line between table and figure is a paragraph."""
+    (one,) = verdict().comparisons
+    gone = dataclasses.replace(one, quantity="gone", fresh=[-math.inf], p_holm=1e-9)
+    broken = gate_invariants.Finding("cell", "budget", False, "500 of 400")
+    lines = gate_output.to_markdown(verdict(comparisons=[*[one] * 13, gone], findings=[broken])).splitlines()
+    assert lines[0] == "### ❌ gate (pr): RED, 1 worse, 1 broken"
+    assert lines[2].startswith("14 tests at a family-wise 0.1%, 1 invariant")
+    assert lines[4] == "- **BROKEN cell, budget: 500 of 400**"
+    assert lines[8].replace(" ", "") == "|cell|gone↑|0.5|none|–|1.0e-9|WORSE|"
+    more = lines.index("… and 2 more, none of them red; all are in check.json")
+    assert lines[more - 1] == lines[more + 1] == ""
 
 
 def test_a_run_that_takes_longer_than_a_gated_cell_should_is_named(made: tuple[Path, Path]) -> None:
