@@ -253,17 +253,17 @@ def to_junit(verdict: Verdict) -> str:
     root = xml.Element("testsuites", {"name": "suite check"} | totals)
     suite = xml.SubElement(root, "testsuite", {"name": f"gate-{verdict.mode}"} | totals)
 
-    def case(cell: str, name: str, time: float, failure: tuple[str, str, str] | None) -> None:
+    def case(cell: str, name: str, time: float, failure: str, kind: str) -> None:
         element = xml.SubElement(suite, "testcase", classname=cell, name=name, time=f"{time:.3f}")
-        if failure is not None:
-            kind, message, text = map(_printable, failure)
-            xml.SubElement(element, "failure", type=kind, message=message).text = text
+        if failure:
+            xml.SubElement(element, "failure", type=kind, message=_printable(failure)).text = _printable(failure)
 
     for c in verdict.comparisons:
-        case(c.cell, c.quantity, 0.0, ("worse", " ".join(row(c)), json.dumps(_comparison(c))) if c.red else None)
+        _, _, was, now, deviations, p, _ = row(c)
+        case(c.cell, c.quantity, 0.0, f"was {was}, is {now}: {deviations} SDs, p = {p}" if c.red else "", "worse")
     for f in verdict.findings:
         time = seconds.get(f.cell, 0.0) if f.invariant == "finished" else 0.0
-        case(f.cell, f.invariant, time, None if f.ok else ("broken", f.detail, f.detail))
+        case(f.cell, f.invariant, time, "" if f.ok else f.detail, "broken")
     if said := to_lines(verdict):
         xml.SubElement(suite, "system-out").text = _printable("\n".join(said))
     xml.indent(root)

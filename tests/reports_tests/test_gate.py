@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import math
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -122,6 +123,7 @@ def test_a_worse_quantity_is_red_and_says_how_much(
     assert comparison["p_holm"] == pytest.approx(1 / 1820)
     (failure,) = ElementTree.parse(tmp_path / "out/junit.xml").iter("failure")
     assert failure.get("type") == "worse"
+    assert re.fullmatch(r"was -?\d.*, is -?\d.*: -\d.* SDs, p = .*", failure.text or "")
 
 
 def test_a_change_alone_is_not_red(copy: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
