@@ -26,6 +26,9 @@ HEARTBEAT = 30
 """Seconds between the signs of life of a running trial; four times as long without one, and it is run again."""
 PATIENCE = 20.0
 """Seconds that a process waits for SQLite's lock."""
+REACH = 10
+"""Seconds in which a PostgreSQL server must let a process in; psycopg alone would wait for 130."""
+POSTGRESQL = "postgresql+psycopg://"
 TABLES_LOCK = 0x5EED
 """The key under which PostgreSQL lets one process at a time look for Optuna's tables and make them."""
 STARTUP_TRIALS = 8
@@ -117,8 +120,10 @@ def connect(url: str, heartbeat: int = HEARTBEAT, *, create: bool = True) -> RDB
     # SQLAlchemy's own default for PostgreSQL is psycopg2; the extra `postgres` brings psycopg 3.
     for short in ("postgres://", "postgresql://"):
         if url.startswith(short):
-            url = "postgresql+psycopg://" + url.removeprefix(short)
-    with stable(), reachable(url), _alone(url):
+            url = POSTGRESQL + url.removeprefix(short)
+    if url.startswith(POSTGRESQL):
+        options = {"connect_args": {"connect_timeout": REACH}}
+    with stable(), reachable(url), _alone(url, options):
         return RDBStorage(
             url,
             engine_kwargs=options,
@@ -129,12 +134,12 @@ def connect(url: str, heartbeat: int = HEARTBEAT, *, create: bool = True) -> RDB
 
 
 @contextlib.contextmanager
-def _alone(url: str) -> Iterator[None]:
+def _alone(url: str, options: dict[str, Any]) -> Iterator[None]:
     """Hold off other processes that make Optuna's tables in the same PostgreSQL at this moment, as a cluster's do."""
     if not url.startswith("postgresql"):
         yield
         return
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, **options)
     with engine.connect() as connection:  # the lock ends with it
         connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_lock(TABLES_LOCK)))
         yield
@@ -225,7 +230,7 @@ def _check(name: str, found: object, expected: dict[str, Any]) -> None:
     if found != expected:
         raise UserError(
             f"the task's or the method's source changed since the study {name} began, and its trials are of the other"
-            " code; give another --study to search again"
+            f" code; search again with --study {name}-2, which sweep-best then takes too, or go back to that code"
         )
 
 

@@ -243,5 +243,5 @@ def test_a_study_of_other_code_is_refused(
 ) -> None:
     search.tune(sweep(), trials=1, results=tmp_path)
     monkeypatch.setattr(Sweep, "sources", lambda self: {"task": "x", "baseline": "y"})
-    with pytest.raises(UserError, match="source changed since the study"):
+    with pytest.raises(UserError, match=f"search again with --study {sweep().study}-2, which sweep-best"):
         search.tune(sweep(), trials=2, results=tmp_path)
