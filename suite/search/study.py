@@ -116,7 +116,7 @@ def connect(url: str, heartbeat: int = HEARTBEAT, *, create: bool = True) -> RDB
             raise UserError(f"--storage {url}: no such file; run `suite sweep` with this file first")
         with reachable(url):
             path.parent.mkdir(parents=True, exist_ok=True)
-        options = {"connect_args": {"timeout": PATIENCE}}
+        options = {"connect_args": {"timeout": PATIENCE, "isolation_level": None}}  # see _immediate
     # SQLAlchemy's own default for PostgreSQL is psycopg2; the extra `postgres` brings psycopg 3.
     for short in ("postgres://", "postgresql://"):
         if url.startswith(short):
@@ -124,13 +124,26 @@ def connect(url: str, heartbeat: int = HEARTBEAT, *, create: bool = True) -> RDB
     if url.startswith(POSTGRESQL):
         options = {"connect_args": {"connect_timeout": REACH}}
     with stable(), reachable(url), _alone(url, options):
-        return RDBStorage(
+        storage = RDBStorage(
             url,
             engine_kwargs=options,
             heartbeat_interval=heartbeat,
             grace_period=4 * heartbeat,
             heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
         )
+    if url.startswith("sqlite"):
+        sqlalchemy.event.listen(storage.engine, "begin", _immediate)
+    return storage
+
+
+def _immediate(connection: sqlalchemy.Connection) -> None:
+    """Take SQLite's lock when a transaction begins, not when it first writes.
+
+    SQLite knows no `SELECT … FOR UPDATE`, by which Optuna makes sure that a waiting trial is taken once: two processes
+    would read it as waiting, and both run it. The driver, which begins before it writes, is told to leave that to us
+    (SQLAlchemy, "Enabling Non-Legacy SQLite Transactional Modes").
+    """
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextlib.contextmanager
