@@ -52,16 +52,13 @@ def _read(folder: Path) -> tuple[list[Record], list[str]]:
 
 def task_key(record: Record) -> tuple[str, str]:
     """(task id, task config): what a policy is measured on, whatever version of the task's source."""
-    task = record.identity["task"]
-    return task["id"], canonical(task["config"])
+    return record.task, record.configs[0]
 
 
 def row_key(record: Record) -> tuple[Hashable, ...]:
     """Everything that no average may run across: the identity without seed and without source versions."""
-    identity = record.identity
-    baseline = canonical(identity["baseline"]["config"])
-    rest = (identity[name] for name in ("protocol", "duplicates", "budget", "heldout", "device", "threads"))
-    return (*task_key(record), identity["baseline"]["id"], baseline, record.points, *rest)
+    rest = (record.identity[name] for name in ("protocol", "duplicates", "budget", "heldout", "device", "threads"))
+    return (*task_key(record), record.baseline, record.configs[1], record.points, *rest)
 
 
 def current(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
@@ -137,11 +134,12 @@ def _newest(
     version: Callable[[Record], Hashable],
 ) -> tuple[list[Record], list[Record]]:
     """(records of the version that finished last in their group, all others)."""
-    last: dict[Hashable, Hashable] = {}
-    for record in sorted(records, key=_finished):
-        last[group(record)] = version(record)
-    kept = [record for record in records if version(record) == last[group(record)]]
-    return kept, [record for record in records if version(record) != last[group(record)]]
+    versions = [(group(record), version(record)) for record in records]
+    order = sorted(range(len(records)), key=lambda i: _finished(records[i]))
+    last = dict(versions[i] for i in order)
+    newest = [last[place] == mine for place, mine in versions]
+    kept = [record for record, new in zip(records, newest, strict=True) if new]
+    return kept, [record for record, new in zip(records, newest, strict=True) if not new]
 
 
 def _left_out(old: Iterable[Record], what: str, name: Callable[[Record], str]) -> list[str]:
