@@ -6,12 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
+from reports import shape
 from suite import records as engine
 from suite.errors import UserError
 from suite.records import Record, canonical
-
-NEEDED = ("curve", "base", "final", "best", "nre", "first_success", "successes", "compute")
-"""What the result of a finished cell must have; the curve holds the prior at least."""
 
 
 def read(*results: Path | str | None) -> tuple[list[Record], list[str]]:
@@ -38,10 +36,8 @@ def _read(folder: Path) -> tuple[list[Record], list[str]]:
     found, broken = engine.scan(folder)
     whole = []
     for record in found:
-        missing = [name for name in NEEDED if record.status == "finished" and not _holds(record, name)]
-        if missing:
-            path = record.folder / "record.json"
-            broken.append(f"{path}: not a record (no {', '.join(missing)}); delete it and run again")
+        if wrong := shape.fault(record):
+            broken.append(f"{record.folder / 'record.json'}: not a record ({wrong}); delete it and run again")
         else:
             whole.append(record)
     if not whole:
@@ -96,10 +92,6 @@ def notices(records: Sequence[Record]) -> list[str]:
     if alone:
         lines.append(f"one seed only, so no interval and no test: {', '.join(sorted(alone))}")
     return lines
-
-
-def _holds(record: Record, name: str) -> bool:
-    return name in record.result and (name != "curve" or bool(record.result["curve"]))
 
 
 def _one_per_cell(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
