@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = (
-    "Samples by round, first draws and not chosen ones, of each method's typical run: the seed whose final "
-    "success rate is the median. Images are drawn from the prior, the best and the final policy that the run has "
-    "saved."
+    "Samples, first draws and not chosen ones, of each method's typical run: the seed whose final success rate is "
+    "the median. Text by round, as it was recorded; images, which no record holds, drawn anew from the prior, the "
+    "best and the final policy that the run has saved."
 )
 COLUMNS = 5
 """Rounds of text that are shown."""
@@ -78,9 +78,14 @@ def _texts(runs: Sequence[Record]) -> Figure:
 def _heading(ax: Axes, run: Record, point: dict[str, Any]) -> None:
     name = f"{plain(run.baseline)}, seed {run.seed}" if not point["round"] else f"round {point['round']}"
     where = "prior" if not point["round"] else f"{point['nre']:,} NRE"
+    _title(ax, run, f"{name}\n{where}, success {rate(point['success_rate'])}")
+
+
+def _title(ax: Axes, run: Record, text: str) -> None:
+    """A heading that can be read, over a line in the method's colour, which on white may be too light for letters."""
     colour = style.colours([run.baseline])[run.baseline]
-    text = f"{name}\n{where}, success {rate(point['success_rate'])}"
-    ax.set_title(text, loc="left", fontsize="small", color=colour, parse_math=False)
+    ax.set_title(text, loc="left", fontsize="small", pad=8, parse_math=False)
+    ax.plot([0, 0.95], [1.02, 1.02], color=colour, linewidth=2, transform=ax.transAxes, clip_on=False)
 
 
 def images(record: Record, n: int = SHOWN) -> dict[str, np.ndarray[Any, Any]]:
@@ -122,8 +127,7 @@ def _pictures(runs: Sequence[tuple[Record, dict[str, Any]]]) -> Figure:
                 ax.set_axis_off()
                 point = run.result[{"prior": "base"}.get(which, which)] or {}
                 text = f"{plain(run.baseline)}, seed {run.seed}: {which}, success {rate(point.get('success_rate'))}"
-                colour = style.colours([run.baseline])[run.baseline]
-                ax.set_title(text, loc="left", fontsize="small", color=colour, parse_math=False)
+                _title(ax, run, text)
     return drawing
 
 
