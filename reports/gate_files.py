@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
 from typing import Annotated, Any
 
-import pydantic
-from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
+import msgspec
 
 from suite.errors import UserError
 
-Finite = Annotated[float, pydantic.Field(allow_inf_nan=False)]
-SeedName = Annotated[str, pydantic.Field(pattern=r"^(0|[1-9]\d*)$")]
+Finite = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+SeedName = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]*)$")]
 
 
-class Platform(TypedDict):
+class Platform(msgspec.Struct):
     """What results are equal on, byte for byte."""
 
     cpu: str
@@ -23,7 +22,7 @@ class Platform(TypedDict):
     threads: int
 
 
-class Manifest(TypedDict):
+class Manifest(msgspec.Struct):
     """manifest.json."""
 
     schema: int
@@ -37,7 +36,7 @@ class Manifest(TypedDict):
     seeds: dict[str, int]
 
 
-class Entry(TypedDict):
+class Entry(msgspec.Struct):
     """What is kept of one seed of a cell."""
 
     result_sha256: str
@@ -49,7 +48,7 @@ class Entry(TypedDict):
     quantities: dict[str, Finite]
 
 
-class Kind(TypedDict):
+class Kind(msgspec.Struct):
     """The part of an identity that is about the task, or about the baseline."""
 
     id: str
@@ -63,14 +62,14 @@ class TaskKind(Kind):
     assets: dict[str, Any]
 
 
-class Identity(TypedDict):
+class Identity(msgspec.Struct):
     """What ran."""
 
     task: TaskKind
     baseline: Kind
 
 
-class Cell(TypedDict):
+class Cell(msgspec.Struct):
     """cells/NAME.json."""
 
     call: dict[str, Any]
@@ -83,22 +82,9 @@ def check(kind: Any, content: object, where: str, then: str) -> None:
     """Hold content against one of these types, or any other.
 
     Raises:
-        UserError: the first place where it differs; `where` begins the line and `then` ends it.
+        UserError: the first place where it differs, `$` being the whole; `where` begins the line and `then` ends it.
     """
     try:
-        pydantic.TypeAdapter(kind).validate_python(content, strict=True)
-    except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = "".join(f" {part}" for part in first["loc"] if part != "[key]")
-        got = "" if first["type"] == "missing" else f", got {_short(first['input'])}"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise UserError(f"{where}{place}: {_lower(first['msg'])}{got}{more}; {then}") from error
-
-
-def _short(value: object) -> str:
-    text = repr(value) if not isinstance(value, Mapping) else "a mapping"
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+        msgspec.convert(content, kind)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{where}: {error}; {then}") from error

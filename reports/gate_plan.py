@@ -135,7 +135,7 @@ def _cell(path: Path, name: str, fields: object) -> GatedCell:
     fields = {**fields, "heldout": "off" if heldout is False else str(heldout)}  # YAML reads off as false
     hints = typing.get_type_hints(GatedCell)
     for field, value in fields.items():
-        check(hints[field], value, f"{path}: cell {name},{f' {field}'}", "docs/ci.md explains the fields")
+        check(hints[field], value, f"{path}: cell {name}, {field}", "docs/ci.md explains the fields")
     cell = GatedCell(name, **fields)
     for quantity in cell.quantities:
         check_name(quantity)

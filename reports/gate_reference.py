@@ -91,7 +91,7 @@ def read(folder: Path, plan: Plan, mode: str) -> Reference:
     if schema != SCHEMA:
         kind = NewerSchema if isinstance(schema, int) and schema > SCHEMA else UserError
         raise kind(f"{folder}: reference of schema {schema}, this version reads {SCHEMA}; {AGAIN}")
-    files.check(files.Manifest, manifest, f"{folder / 'manifest.json'}:", AGAIN)
+    files.check(files.Manifest, manifest, f"{folder / 'manifest.json'}", AGAIN)
     present = {path.stem for path in (folder / "cells").glob("*.json")}
     missing, extra = sorted(set(plan.cells) - present), sorted(present - set(plan.cells))
     if missing or extra:
@@ -105,7 +105,7 @@ def read(folder: Path, plan: Plan, mode: str) -> Reference:
 
 def _fits(folder: Path, cell: GatedCell, kept: Mapping[str, Any], seeds: int) -> None:
     """UserError unless what was kept is what the plan asks for."""
-    files.check(files.Cell, kept, f"{folder / 'cells' / cell.name}.json:", AGAIN)
+    files.check(files.Cell, kept, f"{folder / 'cells' / cell.name}.json", AGAIN)
     ran, present = kept["call"], {int(seed) for seed in kept["seeds"]}
     lacking, beyond = sorted(set(range(seeds)) - present), sorted(present - set(range(seeds)))
     named = [set(entry["quantities"]) for entry in kept["seeds"].values()]

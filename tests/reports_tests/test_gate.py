@@ -168,11 +168,15 @@ BAD = {
         lambda c: c["seeds"].update({"12": c["seeds"]["0"]}),
         "cell filtering has seeds beyond its plan: 12",
     ),
-    "no platform": ("manifest.json", lambda m: m.pop("platform"), "manifest.json: platform: field required"),
+    "no platform": (
+        "manifest.json",
+        lambda m: m.pop("platform"),
+        "manifest.json: Object missing required field `platform`",
+    ),
     "a word for a number": (
         "cells/filtering.json",
         lambda c: c["seeds"]["3"]["quantities"].update(failure_log_likelihood="low"),
-        "filtering.json: seeds 3 quantities failure_log_likelihood: input should be a valid number, got 'low'",
+        "filtering.json: Expected `float`, got `str` - at `$.seeds[...].quantities[...]`",
     ),
     "ledger's hash": (
         "cells/filtering.json",
@@ -239,25 +243,25 @@ def test_no_damage_to_a_reference_is_a_traceback(copy: tuple[Path, Path], file: 
         ("cells: {}\nseeds: {}\nmore: 1\n", "got cells, seeds, more"),
         (
             PLAN.replace("budget: 100", "budget: many"),
-            "cell filtering, budget: input should be a valid integer, got 'many'",
+            "cell filtering, budget: Expected `int`, got `str`",
         ),
         (PLAN.replace("budget: 100", "budget: 0"), "--budget must be at least 1"),
-        (PLAN.replace("gaussian-v1", "[gaussian-v1]"), "cell filtering, task: input should be a valid string"),
+        (PLAN.replace("gaussian-v1", "[gaussian-v1]"), "cell filtering, task: Expected `str`, got `array`"),
         (
             PLAN.replace("task_config: {sigma: 1.0}", "task_config: sigma"),
-            "task_config: input should be a valid dictionary",
+            "task_config: Expected `object`, got `str`",
         ),
         (PLAN.replace("task_config: {sigma: 1.0}", "task_config: {sigma: wide}"), "sigma"),
         (
             PLAN.replace("{failure_log_likelihood: higher}", "failure_log_likelihood"),
-            "quantities: input should be a valid",
+            "quantities: Expected `object`, got `str`",
         ),
         (PLAN.replace("gaussian-v1", "gausian-v1"), "unknown task 'gausian-v1'; did you mean 'gaussian-v1'?"),
         (PLAN.replace("gaussian-v1", "no.py:Task"), "no.py"),
         (PLAN.replace("  filtering:", "  a/b:"), "a name is made of letters"),
-        (PLAN.replace("budget: 100", "budget: 100\n    modes: pr"), "modes: 'str' instances are not allowed"),
+        (PLAN.replace("budget: 100", "budget: 100\n    modes: pr"), "modes: Expected `array`, got `str`"),
         (PLAN.replace("budget: 100", "budget: 100\n    modes: []"), "cell filtering has no modes"),
-        (PLAN.replace("budget: 100", "budget: 100\n    lock: maybe"), "lock: input should be a valid boolean"),
+        (PLAN.replace("budget: 100", "budget: 100\n    lock: maybe"), "lock: Expected `bool`, got `str`"),
     ],
 )
 def test_a_broken_plan_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], plan: str, message: str) -> None:
@@ -316,7 +320,7 @@ def test_a_gate_that_compares_nothing_is_an_error(copy: tuple[Path, Path], capsy
     [
         ("budget: 100", "", "cell filtering lacks budget"),
         ("budget: 100", "budgets: 100", "no field 'budgets'"),
-        ("higher}", "up}", "quantities failure_log_likelihood: input should be 'higher' or 'lower', got 'up'"),
+        ("higher}", "up}", "quantities: Invalid enum value 'up'"),
         ("failure_log_likelihood", "failure_likelihood", "no quantity 'failure_likelihood'"),
         ("pr: 4", "pr: 3", "each from 4 on"),
         ("pr: 4", "pr: 13", "none above the reference's"),
