@@ -36,7 +36,8 @@ if "TMPDIR" not in os.environ and os.access(RAM, os.W_OK) and shutil.disk_usage(
     os.environ["TMPDIR"] = tempfile.tempdir = str(RAM)
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs, and what they start, ignore it
+    # a shell's background jobs, and what they start, ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("suite")
