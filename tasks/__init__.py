@@ -24,6 +24,8 @@ TASKS: dict[str, str] = {
     "ehrlich-tune-v1": "tasks.ehrlich:EhrlichTune",
     "rna-v1": "tasks.rna:Rna",
     "rna-tune-v1": "tasks.rna:RnaTune",
+    "word-problems-v1": "tasks.word_problems:WordProblems",
+    "word-problems-tune-v1": "tasks.word_problems:WordProblemsTune",
     "gsm8k-hard-v1": "tasks.gsm8k_hard:Gsm8kHard",
     "gsm8k-hard-tune-v1": "tasks.gsm8k_hard:Gsm8kHardTune",
 }
@@ -52,6 +54,8 @@ TAGS: dict[str, tuple[str, ...]] = {
     "ehrlich-tune-v1": ("tuning", "exact", "text"),
     "rna-v1": ("text",),
     "rna-tune-v1": ("tuning", "text"),
+    "word-problems-v1": ("paper", "text"),
+    "word-problems-tune-v1": ("tuning", "text"),
     "gsm8k-hard-v1": ("paper", "text"),
     "gsm8k-hard-tune-v1": ("tuning", "text"),
 }
