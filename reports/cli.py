@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reports import readme as marked
+from reports.text import plain
 from suite import registry
 from suite.commands.options import switch
 from suite.config import nearest
@@ -103,7 +104,7 @@ def report(
     if mirror is not None:
         click.echo(mirror.send(folder, written, rows, drawn, made))
     for line in notes:
-        click.echo(f"note: {line}", err=True)
+        click.echo(f"note: {plain(line)}", err=True)
 
 
 def _fill(readme: Path, table: Group, pictures: Sequence[Path], made: str) -> None:
