@@ -14,13 +14,15 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional as F
 
 from suite.assets import write_manifest
 from suite.generators import Transformer
 from suite.intervals import clopper_pearson
-from tasks.addition_pretrain import Checkpoint, Recipe, attackers, train_target
-from tasks.addition_target import Target
-from tasks.training import Say, generator
+from tasks.addition6_target import PlaceGrammar, PlaceTarget, place_net
+from tasks.addition_grammar import Spread
+from tasks.addition_pretrain import Checkpoint, Recipe, attackers
+from tasks.training import Decay, Optimizer, Say, Schedule, generator, train
 
 SCREEN, ENOUGH_HITS = 100_000, 100
 """Samples that judge a checkpoint of the attacker, fewer where this many successes were met."""
@@ -30,25 +32,57 @@ FRESH = 200_000
 """Training questions, newly drawn, that the target's error is counted on."""
 BLOCK = 10_000
 
-RECIPE = Recipe(
-    "addition6-v1",
-    target_seed=2,
-    attacker_seed=12,
-    target_steps=12_000,
-    target_batch=128,
-    lr=3e-3,
-    attacker_steps=6_000,
-    attacker_check=500,
-    digits=6,
-    spread="values",
-    target_layers=2,
-    optimizer="muon",
-    decay="last-third",
+
+@dataclasses.dataclass(frozen=True)
+class PlaceRecipe(Recipe):
+    """What fixes a pair whose target knows place values."""
+
+    digits: int = 6
+    spread: Spread = "values"
+    target_layers: int = 2
+    target_width: int = 64
+    optimizer: Optimizer = "muon"
+    decay: Decay = "last-third"
+
+    @property
+    def grammar(self) -> PlaceGrammar:
+        return PlaceGrammar(self.digits)
+
+    def target_net(self) -> Transformer:
+        """An untrained target."""
+        return place_net(self.grammar, self.target_layers, self.target_width)
+
+
+RECIPE = PlaceRecipe(
+    "addition6-v1", target_seed=2, attacker_seed=12, target_steps=1500, target_batch=64, lr=1e-2, attacker_steps=4000
 )
 RECIPES = {
     "addition6-v1": RECIPE,
     "addition6-tune-v1": dataclasses.replace(RECIPE, name="addition6-tune-v1", target_seed=1, attacker_seed=14),
 }
+
+
+def train_target(recipe: PlaceRecipe, checkpoint: Path, say: Say) -> Transformer:
+    """Train on fresh questions without leading zeros; the loss is on the answer. Resumes from `checkpoint`."""
+    grammar = recipe.grammar
+    torch.manual_seed(recipe.target_seed)
+    net = recipe.target_net()
+
+    def loss_of(rng: torch.Generator) -> Tensor:
+        x = recipe.questions(recipe.target_batch, rng)
+        full, answer = grammar.with_answer(x, grammar.read(x)[1])
+        return F.cross_entropy(net.logits(full)[answer], full[answer])
+
+    train(
+        net,
+        loss_of,
+        generator(recipe.target_seed),
+        Schedule(recipe.target_steps, recipe.lr, recipe.optimizer, recipe.decay),
+        checkpoint=checkpoint,
+        recipe=dataclasses.asdict(recipe),
+        say=lambda line: say(f"target {line}"),
+    )
+    return net
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +103,7 @@ class Draw:
         return {"rate": hits / n, "interval": clopper_pearson(hits, n), "hits": hits, "tail_enrichment": enrichment}
 
 
-def draw(attacker: Transformer, target: Target, n: int, rng: torch.Generator, enough: int | None = None) -> Draw:
+def draw(attacker: Transformer, target: PlaceTarget, n: int, rng: torch.Generator, enough: int | None = None) -> Draw:
     """Up to n questions, block by block; no further block once `enough` successes were met."""
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     met = 0
@@ -84,7 +118,7 @@ def draw(attacker: Transformer, target: Target, n: int, rng: torch.Generator, en
     return Draw(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def taken(recipe: Recipe, target: Target, say: Say) -> Checkpoint:
+def taken(recipe: PlaceRecipe, target: PlaceTarget, say: Say) -> Checkpoint:
     """The first checkpoint at the paper's base rate, or the last one."""
 
     def base_of(net: Transformer) -> tuple[float, float]:
@@ -99,12 +133,12 @@ def taken(recipe: Recipe, target: Target, say: Say) -> Checkpoint:
     return last
 
 
-def error_on(target: Target, x: Tensor) -> float:
+def error_on(target: PlaceTarget, x: Tensor) -> float:
     """Share of the questions x, int64 (N, T), that are answered wrongly."""
     return float(target.errs(x, torch.ones(len(x), dtype=torch.bool)).double().mean())
 
 
-def errors_by_length(target: Target, n: int) -> dict[str, float]:
+def errors_by_length(target: PlaceTarget, n: int) -> dict[str, float]:
     """The target's error on n questions without leading zeros of some lengths; `6+6` is what it was trained on most."""
     grammar, rng = target.grammar, generator(1)
     errors = {}
@@ -126,7 +160,7 @@ def pretrain(task_id: str, folder: Path, say: Say) -> None:
     work.mkdir(exist_ok=True)
     net = train_target(recipe, work / "target.pt", say)
     save_file(net.state_dict(), folder / "target.safetensors")
-    target = Target(net, recipe.grammar)
+    target = PlaceTarget(net, recipe.grammar)
     attacker = taken(recipe, target, say)
     save_file(attacker.net.state_dict(), folder / "attacker.safetensors")
     error = error_on(target, recipe.questions(FRESH, generator(2)))

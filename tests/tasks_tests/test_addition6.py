@@ -1,4 +1,5 @@
-"""Six digits: the grammar and proposal by Python's strings, the recipe end to end at a toy's size."""
+"""Six digits: grammars and proposal by Python's strings, the target by decoding it symbol by symbol, the recipe at a
+toy's size, the shipped pairs by counting again."""
 
 from __future__ import annotations
 
@@ -13,12 +14,13 @@ from scipy import stats
 
 from suite import assets
 from tasks import addition6_pretrain, addition_attack
-from tasks.addition6 import Addition6, Addition6NoZeros
+from tasks.addition6 import Addition6, Addition6NoZeros, Addition6Tune
 from tasks.addition6_pretrain import Draw
+from tasks.addition6_target import PlaceGrammar, PlaceTarget, place_net
 from tasks.addition_attacker import QuestionsByLength
 from tasks.addition_grammar import SYMBOLS, Grammar
 
-SIX = Grammar(digits=6)
+SIX, PLACES = Grammar(digits=6), PlaceGrammar(digits=6)
 
 
 def encoded(*questions: str) -> torch.Tensor:
@@ -67,6 +69,105 @@ def test_the_tail_is_the_least_likely_hundredth() -> None:
     found = Draw(torch.arange(300).double(), rewards, rewards).rate(rewards)
     assert (found["rate"], found["hits"]) == (0.02, 6)
     assert found["tail_enrichment"] == pytest.approx((2 / 3) / (6 / 300))
+
+
+def laid_out(question: str) -> str:
+    """The target's 22 symbols by Python's strings: each number from its last digit on, `.` for the stop symbol."""
+    a, b = question[:-1].split("+")
+    return f"{a[::-1]:+<6}+{b[::-1]:+<6}={str(int(a) + int(b))[::-1]:.<8}"
+
+
+def test_the_target_reads_and_writes_numbers_by_place() -> None:
+    questions = ["12+345=", "000001+9=", "999999+999999=", "0+0=", "00+000000=", "7+999993="]
+    x = torch.cat([encoded(*questions), QuestionsByLength(SIX).sample(200, torch.Generator().manual_seed(0))])
+    full, answer = PLACES.with_answer(x, SIX.read(x)[1])
+    rows = ["".join([*SYMBOLS, "."][s] for s in row) for row in full.tolist()]
+    assert rows == [laid_out(question) for question in SIX.text(x)]
+    assert rows[0] == "21+++++543+++=753....."
+    held = [row[at.nonzero()[:, 0].min() :][: int(at.sum())] for row, at in zip(rows, answer, strict=True)]
+    assert held == [str(sum(int(n) for n in q[:-1].split("+")))[::-1] + "." for q in SIX.text(x)]
+
+
+def test_positions_begin_as_place_plus_part_and_attend_to_their_place() -> None:
+    """22 positions: the beginning, 6 digits, `+`, 6 digits, `=`, 7 digits; the last eight have the next digit's place.
+
+    Digits of one place differ by the same vector between two parts, and of all places the first block's scores, with
+    the part and symbol left out, are the largest at a place itself.
+    """
+    torch.manual_seed(0)
+    net = place_net(PLACES, layers=1, width=64)
+    at = net.positions.detach()
+    assert at.shape == (22, 64)
+    first, second, next_digit = at[1:7], at[8:14], at[14:20]
+    for apart in (second - first, next_digit - first):
+        assert torch.allclose(apart, apart[:1].expand(6, 64), atol=1e-6)
+        assert float(apart.abs().max()) > 0.1
+    block = net.blocks[0]
+    q, k, _ = block.qkv(first - first.mean(dim=0)).detach().split(64, dim=1)
+    assert (q @ k.T).argmax(dim=1).tolist() == [0, 1, 2, 3, 4, 5]
+    digits = net.symbols.weight[:10].detach()
+    along = digits @ (digits[9] - digits[0])
+    assert stats.spearmanr(along.numpy(), range(10)).statistic > 0.7
+
+
+def decoded(target: PlaceTarget, question: str) -> str:
+    """The greedy answer as digits in plain order, one symbol at a time, in float64."""
+    text = laid_out(question).partition("=")[0] + "="
+    while len(text) < 22 and text[-1] != ".":
+        x = torch.tensor([[[*SYMBOLS, "."].index(s) for s in text.ljust(22, ".")]])
+        text += [*SYMBOLS, "."][int(target.exact_net.logits(x)[0, len(text)].argmax())]
+    return text.partition("=")[2].rstrip(".")[::-1]
+
+
+@pytest.mark.parametrize("task_class", [Addition6, Addition6Tune])
+def test_a_question_is_rewarded_where_decoding_it_gives_another_sum(task_class: type[Addition6]) -> None:
+    """Of 60 questions of all lengths, leading zeros among them, some are answered rightly and some wrongly."""
+    task = task_class(addition_attack.Config())
+    x = QuestionsByLength(SIX).sample(60, torch.Generator().manual_seed(0))
+    rewards = task.verify(x)
+    assert 3 <= int(rewards.sum()) <= 57
+    with torch.no_grad():
+        answers = [decoded(task.target, question) for question in SIX.text(x)]
+    sums = [str(sum(int(n) for n in question[:-1].split("+"))) for question in SIX.text(x)]
+    assert rewards.tolist() == [given != true for given, true in zip(answers, sums, strict=True)]
+
+
+def test_close_margins_are_computed_again_in_float64() -> None:
+    """An untrained network whose head is scaled down: every margin is doubtful, none may be float32's."""
+    torch.manual_seed(0)
+    net = place_net(PLACES, layers=1, width=8)
+    with torch.no_grad():
+        net.head.weight *= 1e-5
+    target = PlaceTarget(net, PLACES)
+    x = QuestionsByLength(SIX).sample(20, torch.Generator().manual_seed(0))
+    full, answer = PLACES.with_answer(x, SIX.read(x)[1])
+    with torch.no_grad():
+        logits = target.exact_net.logits(full)
+    expected = []
+    for row, symbols, held in zip(logits.tolist(), full.tolist(), answer.tolist(), strict=True):
+        steps = [(values, true) for values, true, here in zip(row, symbols, held, strict=True) if here]
+        expected.append(min(v[true] - max(o for k, o in enumerate(v) if k != true) for v, true in steps))
+    assert target.margin(x, SIX.read(x)[1]).tolist() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task_class", [Addition6, Addition6Tune])
+def test_the_manifest_is_counted_again(task_class: type[Addition6]) -> None:
+    """On other samples: a two-sided binomial test against each rate of the manifest, its own error left out."""
+    task = task_class(addition_attack.Config())
+    measured = task.manifest["measured"]
+    seen = addition6_pretrain.draw(task.prior(), task.target, 20_000, torch.Generator().manual_seed(99))
+    for rewards, name in ((seen.wrong, "base"), (seen.wrong & ~seen.leading_zero, "base_without_leading_zeros")):
+        low, high = measured[name]["interval"]
+        assert low <= measured[name]["rate"] <= high
+        hits = int(rewards.sum())
+        assert stats.binomtest(hits, 20_000, high, alternative="greater").pvalue > 1e-3
+        assert stats.binomtest(hits, 20_000, low, alternative="less").pvalue > 1e-3
+    fresh = task.recipe.questions(20_000, torch.Generator().manual_seed(98))
+    low, high = measured["target_error_interval"]
+    errors = round(20_000 * addition6_pretrain.error_on(task.target, fresh))
+    assert stats.binomtest(errors, 20_000, high, alternative="greater").pvalue > 1e-3
+    assert stats.binomtest(errors, 20_000, low, alternative="less").pvalue > 1e-3
 
 
 @pytest.mark.slow
