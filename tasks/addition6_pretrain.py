@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from suite.assets import write_manifest
+from suite.facts import counted_tail
 from suite.generators import Transformer
 from suite.intervals import clopper_pearson
 from tasks.addition6_target import PlaceGrammar, PlaceTarget, place_net
@@ -24,11 +25,11 @@ from tasks.addition_grammar import Spread
 from tasks.addition_pretrain import Checkpoint, Recipe, attackers
 from tasks.training import Decay, Optimizer, Say, Schedule, generator, train
 
-SCREEN, ENOUGH_HITS = 100_000, 100
+SCREEN, ENOUGH_HITS = 50_000, 50
 """Samples that judge a checkpoint of the attacker, fewer where this many successes were met."""
-MEASURED = 1_000_000
+MEASURED = 100_000
 """Samples behind the base rates in the manifest."""
-FRESH = 200_000
+FRESH = 100_000
 """Training questions, newly drawn, that the target's error is counted on."""
 BLOCK = 10_000
 
@@ -54,7 +55,15 @@ class PlaceRecipe(Recipe):
 
 
 RECIPE = PlaceRecipe(
-    "addition6-v1", target_seed=2, attacker_seed=12, target_steps=1500, target_batch=64, lr=1e-2, attacker_steps=4000
+    "addition6-v1",
+    target_seed=2,
+    attacker_seed=12,
+    target_steps=1500,
+    target_batch=64,
+    lr=1e-2,
+    attacker_steps=4000,
+    attacker_batch=128,
+    attacker_check=250,
 )
 RECIPES = {
     "addition6-v1": RECIPE,
@@ -67,6 +76,7 @@ def train_target(recipe: PlaceRecipe, checkpoint: Path, say: Say) -> Transformer
     grammar = recipe.grammar
     torch.manual_seed(recipe.target_seed)
     net = recipe.target_net()
+    watched = recipe.questions(1024, generator(0))
 
     def loss_of(rng: torch.Generator) -> Tensor:
         x = recipe.questions(recipe.target_batch, rng)
@@ -80,7 +90,7 @@ def train_target(recipe: PlaceRecipe, checkpoint: Path, say: Say) -> Transformer
         Schedule(recipe.target_steps, recipe.lr, recipe.optimizer, recipe.decay),
         checkpoint=checkpoint,
         recipe=dataclasses.asdict(recipe),
-        say=lambda line: say(f"target {line}"),
+        say=lambda line: say(f"target {line} wrong {error_on(PlaceTarget(net, grammar), watched):.4f}"),
     )
     return net
 
@@ -89,18 +99,23 @@ def train_target(recipe: PlaceRecipe, checkpoint: Path, say: Say) -> Transformer
 class Draw:
     """Questions from an attacker and what the target made of them; all of N rows."""
 
-    log_p: Tensor
-    """log p under the attacker, float64 (N,)."""
+    x: Tensor
+    """int64 (N, T)."""
     wrong: Tensor
     """True where the question is well formed and answered wrongly, bool (N,)."""
     leading_zero: Tensor
 
-    def rate(self, rewards: Tensor) -> dict[str, Any]:
-        """A success rate with its 95 % interval, and the tail enrichment P(success | lowest 1 % of p) / rate."""
-        hits, n = int(rewards.sum()), len(rewards)
-        tail = rewards[self.log_p.argsort()[: n // 100]].double().mean()
-        enrichment = float(tail) * n / hits if hits else None
-        return {"rate": hits / n, "interval": clopper_pearson(hits, n), "hits": hits, "tail_enrichment": enrichment}
+
+def rate(rewards: Tensor, log_p: Tensor) -> dict[str, Any]:
+    """A success rate with its 95 % interval, and the tail enrichment P(success | lowest 1 % of p) / rate.
+
+    Args:
+        rewards: bool (N,).
+        log_p: of the same samples under the attacker, (N,).
+    """
+    hits, n = int(rewards.sum()), len(rewards)
+    enrichment = counted_tail(rewards, log_p)[0] * n / hits if hits else None
+    return {"rate": hits / n, "interval": clopper_pearson(hits, n), "hits": hits, "tail_enrichment": enrichment}
 
 
 def draw(attacker: Transformer, target: PlaceTarget, n: int, rng: torch.Generator, enough: int | None = None) -> Draw:
@@ -111,7 +126,7 @@ def draw(attacker: Transformer, target: PlaceTarget, n: int, rng: torch.Generato
         x = attacker.sample(BLOCK, rng)
         index, _, zero = target.grammar.read(x)
         wrong = target.errs(x, index >= 0)
-        parts.append((attacker.log_prob(x), wrong, zero))
+        parts.append((x, wrong, zero))
         met += int(wrong.sum())
         if enough is not None and met >= enough:
             break
@@ -165,6 +180,7 @@ def pretrain(task_id: str, folder: Path, say: Say) -> None:
     save_file(attacker.net.state_dict(), folder / "attacker.safetensors")
     error = error_on(target, recipe.questions(FRESH, generator(2)))
     seen = draw(attacker.net, target, MEASURED, generator(3))
+    log_p = attacker.net.log_prob(seen.x)
     write_manifest(
         folder,
         command=f"suite pretrain {task_id}",
@@ -172,8 +188,8 @@ def pretrain(task_id: str, folder: Path, say: Say) -> None:
         measured={
             "attacker_steps": attacker.step,
             "samples": len(seen.wrong),
-            "base": seen.rate(seen.wrong),
-            "base_without_leading_zeros": seen.rate(seen.wrong & ~seen.leading_zero),
+            "base": rate(seen.wrong, log_p),
+            "base_without_leading_zeros": rate(seen.wrong & ~seen.leading_zero, log_p),
             "target_error": error,
             "target_error_interval": clopper_pearson(round(error * FRESH), FRESH),
             "target_error_by_length": errors_by_length(target, 1_000),

@@ -61,8 +61,8 @@ def place_net(grammar: Grammar, layers: int, width: int) -> Transformer:
     """An untrained target, an ordinary transformer whose weights begin with what place values are.
 
     The embedding of a position is a vector of a place plus one of a part: an operand's digit has its own place, the
-    answer's positions, from `=` on, that of the digit to be written next. Digits begin with a component in proportion
-    to their value, and queries of the first block equal its keys, so that places attend to themselves.
+    answer's positions, from `=` on, that of the digit to be written next. The first block's queries begin equal to its
+    keys, so that places attend to themselves.
     """
     net = Transformer(target_shape(grammar, layers, width))
     d = grammar.digits
@@ -72,10 +72,8 @@ def place_net(grammar: Grammar, layers: int, width: int) -> Transformer:
     block = net.blocks[0]
     assert isinstance(block, Block)
     with torch.no_grad():
-        of_place, of_part, of_value = (torch.randn(n, width) * SCALE for n in (d + 3, 3, 1))
+        of_place, of_part = (torch.randn(n, width) * SCALE for n in (d + 3, 3))
         net.positions.copy_(of_place[places] + of_part[parts])
-        value = torch.arange(10.0)
-        net.symbols.weight[:10] += ((value - value.mean()) / value.std())[:, None] * of_value
         block.qkv.weight[width : 2 * width] = block.qkv.weight[:width]
     return net
 

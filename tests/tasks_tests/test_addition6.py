@@ -15,7 +15,6 @@ from scipy import stats
 from suite import assets
 from tasks import addition6_pretrain, addition_attack
 from tasks.addition6 import Addition6, Addition6NoZeros, Addition6Tune
-from tasks.addition6_pretrain import Draw
 from tasks.addition6_target import PlaceGrammar, PlaceTarget, place_net
 from tasks.addition_attacker import QuestionsByLength
 from tasks.addition_grammar import SYMBOLS, Grammar
@@ -66,7 +65,7 @@ def test_the_tail_is_the_least_likely_hundredth() -> None:
     """300 questions, 3 in the tail with 2 of 6 successes: (2 / 3) / (6 / 300)."""
     rewards = torch.zeros(300, dtype=torch.bool)
     rewards[[0, 1, 100, 101, 102, 103]] = True
-    found = Draw(torch.arange(300).double(), rewards, rewards).rate(rewards)
+    found = addition6_pretrain.rate(rewards, torch.arange(300).double())
     assert (found["rate"], found["hits"]) == (0.02, 6)
     assert found["tail_enrichment"] == pytest.approx((2 / 3) / (6 / 300))
 
@@ -105,9 +104,6 @@ def test_positions_begin_as_place_plus_part_and_attend_to_their_place() -> None:
     block = net.blocks[0]
     q, k, _ = block.qkv(first - first.mean(dim=0)).detach().split(64, dim=1)
     assert (q @ k.T).argmax(dim=1).tolist() == [0, 1, 2, 3, 4, 5]
-    digits = net.symbols.weight[:10].detach()
-    along = digits @ (digits[9] - digits[0])
-    assert stats.spearmanr(along.numpy(), range(10)).statistic > 0.7
 
 
 def decoded(target: PlaceTarget, question: str) -> str:
