@@ -8,6 +8,7 @@ sample draws its own symbol from the distribution at its own prefix.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import NamedTuple
 
@@ -101,7 +102,7 @@ class Transformer(Neural):
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.5)
 
-    @property
+    @functools.cached_property
     def flops_per_token(self) -> int:
         """2 x the parameters that a token meets (embeddings are looked up, not multiplied)."""
         held = sum(p.numel() for p in self.parameters()) - self.symbols.weight.numel() - self.positions.numel()
@@ -143,12 +144,11 @@ class Transformer(Neural):
 
     # -- without gradients, one walk over distinct prefixes ----------------------------------------------------
 
-    @torch.no_grad()
     def sample(self, n: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
         """Draw n strings, int64 (n, T), with symbol probabilities softmax(logits / temperature)."""
-        blocks = [
-            self._sample(min(Forest.BLOCK, n - start), generator, temperature) for start in range(0, n, Forest.BLOCK)
-        ]
+        sizes = [min(Forest.BLOCK, n - start) for start in range(0, n, Forest.BLOCK)]
+        with torch.inference_mode():
+            blocks = [self._sample(size, generator, temperature) for size in sizes]
         return torch.cat(blocks) if blocks else torch.zeros(0, self.length, dtype=torch.long)
 
     def _sample(self, n: int, generator: torch.Generator, temperature: float) -> Tensor:
@@ -177,11 +177,12 @@ class Transformer(Neural):
         """log p(x), float64 (B,), of strings x, int64 (B, T); -inf where a symbol follows the end."""
         return self.log_prob_forest(Forest(x, self.vocab_size, self.shape.end), temperature)
 
-    @torch.no_grad()
     def log_prob_forest(self, forest: Forest, temperature: float = 1.0) -> Tensor:
         """log p of the strings of a forest, float64 (B,): each distinct prefix is evaluated once."""
         forest = forest.to(self.positions.device)
-        return forest.scatter([self._log_prob(tree, temperature) for tree in forest.trees])
+        with torch.inference_mode():
+            log_p = [self._log_prob(tree, temperature) for tree in forest.trees]
+        return forest.scatter(log_p)
 
     def _log_prob(self, tree: PrefixTree, temperature: float) -> Tensor:
         """log p of the strings of a tree, float64 (B,)."""
