@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import save_file
@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from suite.assets import write_manifest
-from suite.facts import counted_tail
 from suite.generators import Transformer
 from suite.intervals import clopper_pearson
 from tasks.addition6_target import PlaceGrammar, PlaceTarget, place_net
@@ -27,10 +26,10 @@ from tasks.training import Decay, Optimizer, Say, Schedule, generator, train
 
 SCREEN, ENOUGH_HITS = 50_000, 50
 """Samples that judge a checkpoint of the attacker, fewer where this many successes were met."""
-MEASURED = 100_000
-"""Samples behind the base rates in the manifest."""
 FRESH = 100_000
 """Training questions, newly drawn, that the target's error is counted on."""
+EACH = 1_000
+"""Questions of a pair of lengths that its error is counted on."""
 BLOCK = 10_000
 
 
@@ -95,57 +94,42 @@ def train_target(recipe: PlaceRecipe, checkpoint: Path, say: Say) -> Transformer
     return net
 
 
-@dataclasses.dataclass(frozen=True)
-class Draw:
-    """Questions from an attacker and what the target made of them; all of N rows."""
+class Draw(NamedTuple):
+    """Questions from an attacker and what the target made of them."""
 
-    x: Tensor
-    """int64 (N, T)."""
-    wrong: Tensor
-    """True where the question is well formed and answered wrongly, bool (N,)."""
-    leading_zero: Tensor
-
-
-def rate(rewards: Tensor, log_p: Tensor) -> dict[str, Any]:
-    """A success rate with its 95 % interval, and the tail enrichment P(success | lowest 1 % of p) / rate.
-
-    Args:
-        rewards: bool (N,).
-        log_p: of the same samples under the attacker, (N,).
-    """
-    hits, n = int(rewards.sum()), len(rewards)
-    enrichment = counted_tail(rewards, log_p)[0] * n / hits if hits else None
-    return {"rate": hits / n, "interval": clopper_pearson(hits, n), "hits": hits, "tail_enrichment": enrichment}
+    samples: int
+    leading_zero: int
+    """Well-formed questions with a leading zero that are answered wrongly."""
+    rest: int
+    """Those without."""
 
 
 def draw(attacker: Transformer, target: PlaceTarget, n: int, rng: torch.Generator, enough: int | None = None) -> Draw:
-    """Up to n questions, block by block; no further block once `enough` successes were met."""
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    met = 0
-    for _ in range(0, n, BLOCK):
-        x = attacker.sample(BLOCK, rng)
-        index, _, zero = target.grammar.read(x)
+    """Up to n questions, block by block; no further block once `enough` were answered wrongly."""
+    samples = zeros = rest = 0
+    while samples < n and (enough is None or zeros + rest < enough):
+        x = attacker.sample(min(BLOCK, n - samples), rng)
+        index, _, leading_zero = target.grammar.read(x)
         wrong = target.errs(x, index >= 0)
-        parts.append((x, wrong, zero))
-        met += int(wrong.sum())
-        if enough is not None and met >= enough:
-            break
-    return Draw(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        samples += len(x)
+        zeros += int((wrong & leading_zero).sum())
+        rest += int((wrong & ~leading_zero).sum())
+    return Draw(samples, zeros, rest)
 
 
-def taken(recipe: PlaceRecipe, target: PlaceTarget, say: Say) -> Checkpoint:
-    """The first checkpoint at the paper's base rate, or the last one."""
+def taken(recipe: PlaceRecipe, target: PlaceTarget, say: Say) -> tuple[Checkpoint, Draw]:
+    """The first checkpoint at the paper's base rate, or the last one, and what it was judged by."""
+    judged: list[Draw] = []
 
     def base_of(net: Transformer) -> tuple[float, float]:
-        seen = draw(net, target, SCREEN, generator(0), ENOUGH_HITS)
-        zeros, all_ = (seen.wrong & seen.leading_zero).double().mean(), seen.wrong.double().mean()
-        return float(zeros), float(all_ - zeros)
+        judged.append(draw(net, target, SCREEN, generator(0), ENOUGH_HITS))
+        return judged[-1].leading_zero / judged[-1].samples, judged[-1].rest / judged[-1].samples
 
     for made in attackers(recipe, base_of, say):
         last = made
         if made.base <= recipe.base_rate:
             break
-    return last
+    return last, judged[-1]
 
 
 def error_on(target: PlaceTarget, x: Tensor) -> float:
@@ -157,7 +141,7 @@ def errors_by_length(target: PlaceTarget, n: int) -> dict[str, float]:
     """The target's error on n questions without leading zeros of some lengths; `6+6` is what it was trained on most."""
     grammar, rng = target.grammar, generator(1)
     errors = {}
-    for a, b in ((6, 6), (5, 6), (6, 5), (5, 5), (4, 6), (3, 6), (6, 3), (3, 3), (1, 1)):
+    for a, b in ((6, 6), (5, 6), (6, 5), (5, 5), (4, 6), (3, 6), (6, 3), (4, 4), (3, 3), (2, 2), (1, 1)):
         sides = []
         for digits in (a, b):
             low = 0 if digits == 1 else 10 ** (digits - 1)
@@ -176,23 +160,19 @@ def pretrain(task_id: str, folder: Path, say: Say) -> None:
     net = train_target(recipe, work / "target.pt", say)
     save_file(net.state_dict(), folder / "target.safetensors")
     target = PlaceTarget(net, recipe.grammar)
-    attacker = taken(recipe, target, say)
+    attacker, judged = taken(recipe, target, say)
     save_file(attacker.net.state_dict(), folder / "attacker.safetensors")
-    error = error_on(target, recipe.questions(FRESH, generator(2)))
-    seen = draw(attacker.net, target, MEASURED, generator(3))
-    log_p = attacker.net.log_prob(seen.x)
+    wrong = round(FRESH * error_on(target, recipe.questions(FRESH, generator(2))))
     write_manifest(
         folder,
         command=f"suite pretrain {task_id}",
         recipe=dataclasses.asdict(recipe),
         measured={
             "attacker_steps": attacker.step,
-            "samples": len(seen.wrong),
-            "base": rate(seen.wrong, log_p),
-            "base_without_leading_zeros": rate(seen.wrong & ~seen.leading_zero, log_p),
-            "target_error": error,
-            "target_error_interval": clopper_pearson(round(error * FRESH), FRESH),
-            "target_error_by_length": errors_by_length(target, 1_000),
+            "attacker_judged_by": judged._asdict(),
+            "target_error": wrong / FRESH,
+            "target_error_interval": clopper_pearson(wrong, FRESH),
+            "target_error_by_length": errors_by_length(target, EACH),
         },
     )
-    say(f"wrote {folder}; base {float(seen.wrong.double().mean()):.2e}")
+    say(f"wrote {folder}; target error {wrong / FRESH:.2e}, base about {attacker.base:.2e}")

@@ -12,14 +12,19 @@ import pytest
 import torch
 from scipy import stats
 
-from suite import assets
+from suite import assets, registry
 from tasks import addition6_pretrain, addition_attack
-from tasks.addition6 import Addition6, Addition6NoZeros, Addition6Tune
+from tasks.addition6 import Addition6, Addition6NoZeros
 from tasks.addition6_target import PlaceGrammar, PlaceTarget, place_net
 from tasks.addition_attacker import QuestionsByLength
 from tasks.addition_grammar import SYMBOLS, Grammar
 
 SIX, PLACES = Grammar(digits=6), PlaceGrammar(digits=6)
+
+
+def task_of(task_id: str) -> Addition6:
+    task: Addition6 = registry.load("task", task_id).target(addition_attack.Config())
+    return task
 
 
 def encoded(*questions: str) -> torch.Tensor:
@@ -59,15 +64,6 @@ def test_the_proposal_has_all_lengths_alike() -> None:
     expected = [-2 * math.log(6) - (len(text) - 2) * math.log(10) for text in texts]
     assert proposal.log_prob(x).tolist() == pytest.approx(expected)
     assert proposal.log_prob(encoded("1+=")).tolist() == [-math.inf]
-
-
-def test_the_tail_is_the_least_likely_hundredth() -> None:
-    """300 questions, 3 in the tail with 2 of 6 successes: (2 / 3) / (6 / 300)."""
-    rewards = torch.zeros(300, dtype=torch.bool)
-    rewards[[0, 1, 100, 101, 102, 103]] = True
-    found = addition6_pretrain.rate(rewards, torch.arange(300).double())
-    assert (found["rate"], found["hits"]) == (0.02, 6)
-    assert found["tail_enrichment"] == pytest.approx((2 / 3) / (6 / 300))
 
 
 def laid_out(question: str) -> str:
@@ -115,10 +111,10 @@ def decoded(target: PlaceTarget, question: str) -> str:
     return text.partition("=")[2].rstrip(".")[::-1]
 
 
-@pytest.mark.parametrize("task_class", [Addition6, Addition6Tune])
-def test_a_question_is_rewarded_where_decoding_it_gives_another_sum(task_class: type[Addition6]) -> None:
+@pytest.mark.parametrize("family", ["addition6-v1", "addition6-tune-v1"])
+def test_a_question_is_rewarded_where_decoding_it_gives_another_sum(family: str) -> None:
     """Of 60 questions of all lengths, leading zeros among them, some are answered rightly and some wrongly."""
-    task = task_class(addition_attack.Config())
+    task = task_of(family)
     x = QuestionsByLength(SIX).sample(60, torch.Generator().manual_seed(0))
     rewards = task.verify(x)
     assert 3 <= int(rewards.sum()) <= 57
@@ -146,24 +142,46 @@ def test_close_margins_are_computed_again_in_float64() -> None:
     assert target.margin(x, SIX.read(x)[1]).tolist() == pytest.approx(expected, rel=1e-9)
 
 
+def test_no_more_is_drawn_once_enough_answers_were_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An untrained target is wrong on every well-formed question: one block of 50 is enough, two make all 100."""
+    monkeypatch.setattr(addition6_pretrain, "BLOCK", 50)
+    target, attacker = PlaceTarget(place_net(PLACES, layers=1, width=8), PLACES), task_of("addition6-v1").prior()
+    few = addition6_pretrain.draw(attacker, target, 100, torch.Generator().manual_seed(0), enough=10)
+    many = addition6_pretrain.draw(attacker, target, 100, torch.Generator().manual_seed(0))
+    x = attacker.sample(50, torch.Generator().manual_seed(0))
+    index, _, zero = SIX.read(x)
+    assert few == (50, int(zero.sum()), int((index >= 0).sum() - zero.sum()))
+    assert many.samples == 100
+    assert many.rest > few.rest
+
+
+def agree(hits: int, n: int, low: float, high: float) -> bool:
+    """Whether a count fits a rate that is known to lie between two bounds, each side at 1e-3."""
+    above = stats.binomtest(hits, n, high, alternative="greater").pvalue
+    return min(above, stats.binomtest(hits, n, low, alternative="less").pvalue) > 1e-3
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("task_class", [Addition6, Addition6Tune])
-def test_the_manifest_is_counted_again(task_class: type[Addition6]) -> None:
-    """On other samples: a two-sided binomial test against each rate of the manifest, its own error left out."""
-    task = task_class(addition_attack.Config())
-    measured = task.manifest["measured"]
-    seen = addition6_pretrain.draw(task.prior(), task.target, 20_000, torch.Generator().manual_seed(99))
-    for rewards, name in ((seen.wrong, "base"), (seen.wrong & ~seen.leading_zero, "base_without_leading_zeros")):
-        low, high = measured[name]["interval"]
-        assert low <= measured[name]["rate"] <= high
-        hits = int(rewards.sum())
-        assert stats.binomtest(hits, 20_000, high, alternative="greater").pvalue > 1e-3
-        assert stats.binomtest(hits, 20_000, low, alternative="less").pvalue > 1e-3
-    fresh = task.recipe.questions(20_000, torch.Generator().manual_seed(98))
-    low, high = measured["target_error_interval"]
-    errors = round(20_000 * addition6_pretrain.error_on(task.target, fresh))
-    assert stats.binomtest(errors, 20_000, high, alternative="greater").pvalue > 1e-3
-    assert stats.binomtest(errors, 20_000, low, alternative="less").pvalue > 1e-3
+@pytest.mark.parametrize("family", ["addition6-v1", "addition6-tune-v1"])
+def test_what_is_known_of_a_pair_is_counted_again(family: str) -> None:
+    """On other samples, against the intervals of the manifest and of `suite list --measure`."""
+    task, n = task_of(family), 20_000
+    seen = addition6_pretrain.draw(task.prior(), task.target, n, torch.Generator().manual_seed(99))
+    for task_id, hits in ((family, seen.leading_zero + seen.rest), (family.replace("6-", "6-nozeros-"), seen.rest)):
+        facts = registry.facts_of_task(task_id)
+        assert agree(hits, n, facts["low"], facts["high"])
+    fresh = task.recipe.questions(n, torch.Generator().manual_seed(98))
+    errors = round(n * addition6_pretrain.error_on(task.target, fresh))
+    assert agree(errors, n, *task.manifest["measured"]["target_error_interval"])
+
+
+@pytest.mark.parametrize("family", ["addition6-v1", "addition6-tune-v1"])
+def test_the_manifest_names_the_recipe(family: str) -> None:
+    task = task_of(family)
+    assert task.manifest["recipe"] == dataclasses.asdict(task.recipe)
+    assert task.manifest["measured"]["target_error"] <= 1e-3  # the aim of the family
+    size = sum(file.stat().st_size for file in task.folder.glob("*.safetensors"))
+    assert size < 1_000_000
 
 
 @pytest.mark.slow
@@ -173,13 +191,14 @@ def test_the_recipe_makes_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         addition6_pretrain.RECIPE, target_steps=2, target_batch=4, attacker_steps=500, attacker_batch=8
     )
     monkeypatch.setitem(addition6_pretrain.RECIPES, "addition6-v1", small)
-    for name, size in (("MEASURED", 200), ("SCREEN", 100), ("BLOCK", 100), ("FRESH", 100)):
+    for name, size in (("SCREEN", 200), ("BLOCK", 100), ("FRESH", 100), ("EACH", 10)):
         monkeypatch.setattr(addition6_pretrain, name, size)
     monkeypatch.setattr(addition_attack, "ASSETS", tmp_path)
     Addition6.pretrain(lambda line: None)
     manifest = json.loads((tmp_path / "addition6-v1" / assets.MANIFEST).read_text())
     assert manifest["measured"]["attacker_steps"] == 500
-    assert manifest["measured"]["samples"] == 200
+    assert manifest["measured"]["attacker_judged_by"]["samples"] <= 200
+    assert manifest["measured"]["target_error"] > 0.9
     with_zeros, without = (made(addition_attack.Config()) for made in (Addition6, Addition6NoZeros))
     x = encoded("12+34=", "012+34=", "12+=")
     assert with_zeros.valid(x).tolist() == [True, True, False]
