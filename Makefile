@@ -11,6 +11,7 @@ OUT ?= leaderboard
 # A Markdown file whose marked block is to hold table and curves, as for `make leaderboard OUT=docs/results README=README.md`.
 README ?=
 MODE ?= pr
+AGAINST ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -55,12 +56,12 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Is the code worse than its reference, or slower than it was here? Runs the gated cells afresh. MODE=nightly takes
-# more seeds.
+# Is the code worse than its reference, or slower than it was? Runs the gated cells afresh; MODE=nightly takes more seeds.
+# Slower than here before (.speed.json), or, with AGAINST=origin/main, than the commit that HEAD shares with that.
 gate: $(STAMP)
 	rm -rf .gate
 	OMP_NUM_THREADS=1 $(BIN)/suite check --reference reports/reference/suite --results .gate --mode $(MODE) --run
-	$(BIN)/python -m tests.benchmarks.speed --baseline .speed.json
+	$(BIN)/python -m tests.benchmarks.speed $(if $(AGAINST),--against '$(AGAINST)',--baseline .speed.json)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix

@@ -22,11 +22,11 @@ from suite.policy import Generator, Policy, Round
 class Config(banel.Config):
     """BaNEL's knobs, tuned for themselves; `batch` samples of its own take the place of a round's failures."""
 
-    epochs: int = retuned(banel.Config, "epochs", 6)
-    filter_factor: float = retuned(banel.Config, "filter_factor", 8.84)
-    failure_lr: float = retuned(banel.Config, "failure_lr", 4.04e-4)
-    distil_lr: float = retuned(banel.Config, "distil_lr", 8.98e-4)
-    distil_epochs: int = retuned(banel.Config, "distil_epochs", 3)
+    epochs: int = retuned(banel.Config, "epochs", 48)
+    filter_factor: float = retuned(banel.Config, "filter_factor", 10.0)
+    failure_lr: float = retuned(banel.Config, "failure_lr", 3.51e-4)
+    distil_lr: float = retuned(banel.Config, "distil_lr", 1.70e-4)
+    distil_epochs: int = retuned(banel.Config, "distil_epochs", 1)
 
 
 class Unanswered:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from baselines.novelty import NoveltyConfig, one_hot, policy_gradient
-from suite.config import tunable
+from suite.config import retuned, tunable
 from suite.oracle import Oracle
 from suite.policy import Generator, Round
 
@@ -26,7 +26,10 @@ from suite.policy import Generator, Round
 class Config(NoveltyConfig):
     """The policy gradient's knobs and the hash's."""
 
-    bits: int = tunable(16, 0, 32, valid=(0, 62), help="bits of the SimHash; 0 counts whole strings")
+    policy_lr: float = retuned(NoveltyConfig, "policy_lr", 2.03e-4)
+    policy_epochs: int = retuned(NoveltyConfig, "policy_epochs", 8)
+    kl: float = retuned(NoveltyConfig, "kl", 0.0237)
+    bits: int = tunable(23, 0, 32, valid=(0, 62), help="bits of the SimHash; 0 counts whole strings")
 
 
 def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:

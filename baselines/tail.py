@@ -17,10 +17,10 @@ from suite.policy import Generator, Round
 class Config:
     """How far into the tail."""
 
-    rounds: int = tunable(5, 1, 15, valid=(1, None), help="distillations")
-    filter_factor: float = tunable(4.0, 1.03, 16.0, log=True, valid=(1, None), help="1/f of the pool is kept")
+    rounds: int = tunable(4, 1, 15, valid=(1, None), help="distillations")
+    filter_factor: float = tunable(2.57, 1.03, 16.0, log=True, valid=(1, None), help="1/f of the pool is kept")
     pool: int = setting(24_000, valid=(2, None), help="fresh samples that are filtered in a round")
-    distil_lr: float = tunable(1e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the distillation")
+    distil_lr: float = tunable(3.79e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the distillation")
     distil_epochs: int = tunable(1, 1, 4, valid=(1, None), help="passes over the kept samples")
 
 

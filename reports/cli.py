@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reports import readme as marked
+from reports.text import plain
 from suite import registry
 from suite.commands.options import switch
 from suite.config import nearest
@@ -94,15 +95,16 @@ def report(
     drawn = [] if tables_only else figures.of_report(behind, rows)
     if not tables_only:
         files["leaderboard.html"] = page.render(behind, rows, drawn, notes, made).encode()
-    outputs.write(folder, files | outputs.of_figures(drawn))
+    written = files | outputs.of_figures(drawn)
+    outputs.write(folder, written)
     Console().print(terminal.to_console(rows))
     if readme is not None:
         _fill(readme, terminal.to_console(rows), [folder / f"figures/{item.name}.png" for item in drawn], made)
     click.echo(f"{made}\nwrote {', '.join(files)}{f' and {len(drawn)} figures' if drawn else ''} to {folder}")
     if mirror is not None:
-        click.echo(mirror.send(folder, rows, drawn, made))
+        click.echo(mirror.send(folder, written, rows, drawn, made))
     for line in notes:
-        click.echo(f"note: {line}", err=True)
+        click.echo(f"note: {plain(line)}", err=True)
 
 
 def _fill(readme: Path, table: Group, pictures: Sequence[Path], made: str) -> None:

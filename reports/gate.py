@@ -8,7 +8,7 @@ over all quantities of the gate. *Invariants* (reports/gate_invariants.py): what
 from __future__ import annotations
 
 import dataclasses
-import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -31,6 +31,8 @@ from suite.records import Record
 Sameness = Literal["same", "changed", "not compared"]
 Fresh = Mapping[str, Sequence[Record]]
 """Records by cell, one per seed in order."""
+LONGEST = 20.0
+"""Seconds that a run of a gated cell may take before the gate says so; time alone is never red."""
 
 
 class Equality(NamedTuple):
@@ -42,6 +44,15 @@ class Equality(NamedTuple):
     sameness: Sameness
 
 
+class Cost(NamedTuple):
+    """What the runs of one cell took, in seconds of wall time as their records have it."""
+
+    cell: str
+    runs: int
+    total: float
+    longest: float
+
+
 class Verdict(NamedTuple):
     """All evidence of one gate."""
 
@@ -50,6 +61,7 @@ class Verdict(NamedTuple):
     comparisons: list[Comparison]
     findings: list[Finding]
     notices: list[str]
+    costs: list[Cost]
 
     @property
     def worse(self) -> list[Comparison]:
@@ -70,10 +82,31 @@ class Verdict(NamedTuple):
 def run_missing(plan: Plan, mode: str, results: Path, say: Callable[[str], None]) -> None:
     """Run the cells of a mode that the results folder lacks, one after the other in this process."""
     for cell in plan.gated(mode):
+        started, made = time.perf_counter(), 0
         for seed in plan.seeds_of(mode):
             if identify(**cell.call(seed)).finished(results) is None:
                 runner.run(**cell.call(seed), results=results, tracking="off")
-        say(f"{cell.name}: {len(plan.seeds_of(mode))} runs of {cell.baseline} on {cell.task}")
+                made += 1
+        took = f"{made} in {time.perf_counter() - started:.1f} s" if made else "all there"
+        say(f"{cell.name}: {len(plan.seeds_of(mode))} runs of {cell.baseline} on {_short(cell.task)}, {took}")
+
+
+def _short(ref: str) -> str:
+    """A plug-in file without its folders."""
+    return Path(ref).name if ".py:" in ref else ref
+
+
+def costs_of(fresh: Fresh) -> tuple[list[Cost], list[str]]:
+    """What the runs took, and a line for each cell with one that took longer than it should."""
+    costs = []
+    for name, found in fresh.items():
+        seconds = [float((record.meta["seconds"] or {}).get("total", 0.0)) for record in found]
+        costs.append(Cost(name, len(seconds), sum(seconds), max(seconds, default=0.0)))
+    return costs, [
+        f"{cost.cell}: a run took {cost.longest:.0f} s; a gated cell should take at most {LONGEST:.0f}"
+        for cost in costs
+        if cost.longest > LONGEST
+    ]
 
 
 def collect(plan: Plan, mode: str, results: Path) -> tuple[dict[str, list[Record]], list[str]]:
@@ -104,7 +137,10 @@ def collect(plan: Plan, mode: str, results: Path) -> tuple[dict[str, list[Record
         if r.cell not in planned
     ]
     more = [f"and {len(extra) - 5} more that are no gated cells"] if len(extra) > 5 else []
-    return fresh, [*broken, *extra[:5], *more]
+    taken = {record.cell for found in fresh.values() for record in found}
+    spare = sum(r.cell in planned - taken for r in others)
+    left = [f"{spare} records of the plan's other seeds were left out; mode {mode} takes {plan.seeds[mode]} a cell"]
+    return fresh, [*broken, *extra[:5], *more, *(left if spare else [])]
 
 
 def subjects_of(plan: Plan, fresh: Fresh) -> dict[str, list[Subject]]:
@@ -137,9 +173,10 @@ def check(folder: Path, results: Path, mode: str, *, equality: bool = True) -> V
             _same_task(folder, reference, subjects[cell.name][0].record, cell)
             kept = plan.seeds_of("pr") if "pr" in cell.modes else range(0)
             references.check_ledgers(folder, reference, cell, kept)
-    equalities, why = _equalities(reference, fresh, equality)
+    equalities, why = judged_equal(reference, fresh, equality)
     verdict = judge(plan, reference, fresh, subjects, equalities, mode)
-    return verdict._replace(notices=[*why, *verdict.notices, *notices])
+    costs, slow = costs_of(fresh)
+    return verdict._replace(notices=[*why, *slow, *notices], costs=costs)
 
 
 def _same_task(folder: Path, reference: Reference, record: Record, cell: GatedCell) -> None:
@@ -152,7 +189,7 @@ def _same_task(folder: Path, reference: Reference, record: Record, cell: GatedCe
         )
 
 
-def _equalities(reference: Reference, fresh: Fresh, wanted: bool) -> tuple[list[Equality], list[str]]:
+def judged_equal(reference: Reference, fresh: Fresh, wanted: bool = True) -> tuple[list[Equality], list[str]]:
     """Equality by cell, and a line that says why it was not looked at."""
     here = references.platform_of(next(iter(fresh.values()))[0])
     there = reference.manifest["platform"]
@@ -193,15 +230,13 @@ def judge(
         found = subjects[cell.name]
         findings += invariants.of_cell(cell, fresh[cell.name], found, reference.base_rate(cell.name))
         for quantity, better in cell.quantities.items() if found else ():
-            worst = -math.inf if better == "higher" else math.inf
-            measured = [quantities.measure(of, quantity) for of in found]
-            values = [worst if value is None else value for value in measured]  # a number that vanished is the worst
+            values = [quantities.value(of, quantity, better) for of in found]
             comparison = evidence.compare(cell.name, quantity, better, reference.values(cell.name, quantity), values)
             comparisons.append(dataclasses.replace(comparison, p=1.0) if cell.name in same else comparison)
     if not comparisons and not any(not finding.ok for finding in findings):
         raise UserError(f"mode {mode} compared nothing: no cell of the plan names a quantity; see docs/ci.md")
     _testable(comparisons)
-    return Verdict(mode, list(equalities), evidence.adjusted(comparisons), findings, [])
+    return Verdict(mode, list(equalities), evidence.adjusted(comparisons), findings, [], [])
 
 
 def _testable(comparisons: Sequence[Comparison]) -> None:
@@ -231,5 +266,10 @@ def update(folder: Path, results: Path) -> int:
     broken = [f"{f.cell}, {f.invariant}: {f.detail}" for f in findings if not f.ok]
     if broken:
         raise UserError(f"no reference can be written from broken runs: {broken[0]} ({len(broken)} findings)")
-    references.write(folder, plan, subjects)
+    try:
+        references.write(folder, plan, subjects)
+    except OSError as error:
+        raise UserError(
+            f"--reference {folder}: {error.strerror or error}; choose one that can be written to"
+        ) from error
     return sum(map(len, fresh.values()))

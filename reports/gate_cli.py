@@ -81,7 +81,9 @@ def _publish(verdict: Verdict, folder: Path) -> None:
     if not console.is_terminal:
         console.width = 80
     console.print(gate_output.to_console(verdict))
-    for line in gate_output.to_lines(verdict):
+    for line in (*gate_output.to_broken(verdict), *gate_output.to_lines(verdict)):
         click.echo(line, err=True)
     click.echo(gate_output.power_line(verdict))
+    click.echo(gate_output.time_line(verdict))
+    click.echo(gate_output.counts(verdict))
     click.echo(gate_output.summary(verdict))

@@ -2,7 +2,7 @@
 
 A plan is a YAML file written by hand, `plan.yaml` in the folder of the reference:
 
-    seeds: {reference: 24, pr: 6, nightly: 24}
+    seeds: {reference: 96, pr: 6, nightly: 24}
     cells:
       banel-distils:                    # a name of one's own
         task: gaussian-v1               # id, module:Name, or path/to/file.py:Name from the plan's folder
@@ -18,12 +18,15 @@ A plan is a YAML file written by hand, `plan.yaml` in the folder of the referenc
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import re
+import typing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
 
+from reports.gate_files import check
 from reports.gate_quantities import check_name
 from suite.config import nearest
 from suite.errors import UserError
@@ -31,8 +34,9 @@ from suite.errors import UserError
 Mode = Literal["pr", "nightly"]
 MODES: tuple[str, ...] = get_args(Mode)
 Better = Literal["higher", "lower"]
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 LEAST_SEEDS = 4
-"""Fewer fresh seeds than this cannot reach the family's level against any reference of reasonable size."""
+"""Fewer fresh seeds say next to nothing; whether so many can ever be red depends on the plan and is checked there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +52,7 @@ class GatedCell:
     duplicates: str = "charge"
     config: Mapping[str, object] = dataclasses.field(default_factory=dict)
     task_config: Mapping[str, object] = dataclasses.field(default_factory=dict)
-    modes: tuple[str, ...] = MODES
+    modes: Sequence[Mode] = get_args(Mode)
     quantities: Mapping[str, Better] = dataclasses.field(default_factory=dict)
     lock: bool = False
 
@@ -95,10 +99,11 @@ def read(reference: Path) -> Plan:
         raise UserError(
             f"--reference {reference}: no plan.yaml in it ({error.strerror}); docs/ci.md shows how to write one"
         ) from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:  # a ValueError is no UTF-8, or no date that there is
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or set(content) != {"seeds", "cells"}:
-        raise UserError(f"{path}: a plan has exactly the keys seeds and cells")
+        got = ", ".join(map(str, content)) if isinstance(content, dict) else repr(content)
+        raise UserError(f"{path}: a plan has exactly the keys seeds and cells, got {got}; docs/ci.md shows one")
     if not isinstance(content["cells"], dict) or not content["cells"]:
         raise UserError(f"{path}: cells must name at least one cell; a gate that compares nothing is no gate")
     cells = {str(name): _cell(path, str(name), fields) for name, fields in content["cells"].items()}
@@ -118,22 +123,26 @@ def _cell(path: Path, name: str, fields: object) -> GatedCell:
     known = {field.name for field in dataclasses.fields(GatedCell)} - {"name"}
     if not isinstance(fields, dict):
         raise UserError(f"{path}: cell {name} must be a mapping of {', '.join(sorted(known))}")
+    if not re.fullmatch(NAME, name):
+        raise UserError(f"{path}: cell {name!r}: a name is made of letters, digits, - and _; files are called by it")
     for field in fields:
         if field not in known:
             raise UserError(f"{path}: cell {name} has no field {field!r}{nearest(str(field), known)}")
     for field in ("task", "baseline", "budget"):
         if field not in fields:
             raise UserError(f"{path}: cell {name} lacks {field}")
+    heldout = fields.get("heldout", GatedCell.heldout)
+    fields = {**fields, "heldout": "off" if heldout is False else str(heldout)}  # YAML reads off as false
+    hints = typing.get_type_hints(GatedCell)
+    for field, value in fields.items():
+        check(hints[field], value, f"{path}: cell {name}, {field}", "docs/ci.md explains the fields")
     cell = GatedCell(name, **fields)
-    for quantity, better in cell.quantities.items():
+    for quantity in cell.quantities:
         check_name(quantity)
-        if better not in get_args(Better):
-            raise UserError(f"{path}: cell {name}, {quantity}: {better!r} must be the better side, higher or lower")
-    if not cell.modes or not set(cell.modes) <= set(MODES):
-        raise UserError(f"{path}: cell {name}, modes {list(cell.modes)}: some of {', '.join(MODES)}")
+    if not cell.modes:
+        raise UserError(f"{path}: cell {name} has no modes: some of {', '.join(MODES)}")
     return dataclasses.replace(
         cell,
-        heldout=str(cell.heldout),
         modes=tuple(cell.modes),
         task=_place(path.parent, cell.task),
         baseline=_place(path.parent, cell.baseline),

@@ -37,7 +37,7 @@ from suite.seeding import derive
 from suite.task import Task
 
 if typing.TYPE_CHECKING:
-    from reports.gate_plan import GatedCell  # which reads the names of quantities from here
+    from reports.gate_plan import Better, GatedCell  # which reads the names of quantities from here
 
 COMPUTED = ("first_lift", "final_lift", "filter_auc", "failure_log_likelihood")
 TEMPERATURE = 3.0
@@ -98,6 +98,12 @@ def measure(of: Subject, name: str) -> float | None:
     else:
         value = curve[-1].get(name)
     return float(value) if value is not None and math.isfinite(value) else None
+
+
+def value(of: Subject, name: str, better: Better) -> float:
+    """:func:`measure`, with the worst for a number that a record does not have: one that vanished is no better."""
+    found = measure(of, name)
+    return found if found is not None else -math.inf if better == "higher" else math.inf
 
 
 def _lift(point: dict[str, Any], base: dict[str, Any]) -> float | None:

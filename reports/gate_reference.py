@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from reports import gate_files as files
 from reports import gate_quantities as quantities
 from reports.gate_plan import GatedCell, Plan
 from reports.gate_quantities import Subject
@@ -32,8 +33,6 @@ from suite.task import Task
 
 SCHEMA = 1
 AGAIN = "write it anew with `suite check --update`"
-PLATFORM = ("cpu", "capability", "torch", "threads")
-"""What results are equal on, byte for byte."""
 
 
 class Reference(NamedTuple):
@@ -74,7 +73,7 @@ def ledger_sha256(path: Path) -> str:
 
 
 def platform_of(record: Record) -> dict[str, Any]:
-    return {name: record.meta["platform"][name] for name in PLATFORM}
+    return {name: record.meta["platform"][name] for name in files.Platform.__annotations__}
 
 
 # -- reading -----------------------------------------------------------------------------------------------------
@@ -84,14 +83,15 @@ def read(folder: Path, plan: Plan, mode: str) -> Reference:
     """The reference in a folder, held against its plan.
 
     Raises:
-        UserError: another schema, a cell or a seed that the plan asks for and the reference lacks or the other way
-            round, a cell that runs otherwise than planned; each is named.
+        UserError: another schema, a file that is not whole, a cell or a seed that the plan asks for and the reference
+            lacks or the other way round, a cell that runs otherwise than planned; each is named.
     """
     manifest = json_file.read(folder / "manifest.json", then=AGAIN)
     schema = manifest.get("schema")
     if schema != SCHEMA:
         kind = NewerSchema if isinstance(schema, int) and schema > SCHEMA else UserError
         raise kind(f"{folder}: reference of schema {schema}, this version reads {SCHEMA}; {AGAIN}")
+    files.check(files.Manifest, manifest, f"{folder / 'manifest.json'}", AGAIN)
     present = {path.stem for path in (folder / "cells").glob("*.json")}
     missing, extra = sorted(set(plan.cells) - present), sorted(present - set(plan.cells))
     if missing or extra:
@@ -105,21 +105,19 @@ def read(folder: Path, plan: Plan, mode: str) -> Reference:
 
 def _fits(folder: Path, cell: GatedCell, kept: Mapping[str, Any], seeds: int) -> None:
     """UserError unless what was kept is what the plan asks for."""
-    try:
-        planned, ran = call_of(cell), kept["call"]
-        lacking = sorted(set(range(seeds)) - {int(seed) for seed in kept["seeds"]})
-        named = [set(entry["quantities"]) for entry in kept["seeds"].values()]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{folder}: cell {cell.name} is not whole ({type(error).__name__}: {error}); {AGAIN}"
-        ) from error
-    for field, value in planned.items():
+    files.check(files.Cell, kept, f"{folder / 'cells' / cell.name}.json", AGAIN)
+    ran, present = kept["call"], {int(seed) for seed in kept["seeds"]}
+    lacking, beyond = sorted(set(range(seeds)) - present), sorted(present - set(range(seeds)))
+    named = [set(entry["quantities"]) for entry in kept["seeds"].values()]
+    for field, value in call_of(cell).items():
         if ran.get(field) != value:
             raise UserError(
                 f"{folder}: cell {cell.name} ran with {field} {ran.get(field)}, its plan says {value}; {AGAIN}"
             )
     if lacking:
         raise UserError(f"{folder}: fewer seeds than planned: cell {cell.name} lacks {_some(lacking)}; {AGAIN}")
+    if beyond:
+        raise UserError(f"{folder}: cell {cell.name} has seeds beyond its plan: {_some(beyond)}; {AGAIN}")
     for quantity in cell.quantities:
         if not all(quantity in own for own in named):
             guess = nearest(quantity, named[0])
@@ -155,7 +153,12 @@ def check_ledgers(folder: Path, reference: Reference, cell: GatedCell, seeds: Se
             raise UserError(f"{path}: cannot be read as a ledger ({error}); {AGAIN}") from error
         if not same:
             raise UserError(f"{path}: the reference's ledger does not verify: it is not the one hashed; {AGAIN}")
-        differing = _differing(path, quantities.task_of(cell, seed))
+        try:
+            differing = _differing(path, quantities.task_of(cell, seed))
+        except Exception as error:  # samples that are none of this task's any more, whatever its verifier says of them
+            raise UserError(
+                f"{path}: {cell.task} cannot be asked for the rewards of the reference's ledger ({error}); {AGAIN}"
+            ) from error
         if differing:
             raise UserError(
                 f"{path}: the reference's ledger does not verify: {differing} rewards differ when {cell.task} is "

@@ -84,8 +84,7 @@ def area(records: Sequence[Record]) -> dict[str, Any]:
     for record in records:
         curve, budget = record.result["curve"], record.identity["budget"]
         # each end of the points' intervals has an area of its own, which widens that of the rate
-        ends = [[point | {"success_rate": point[key]} for point in curve] for key in ("success_rate", "low", "high")]
-        areas.append([stats.area_over_log_nre(end, budget) for end in ends])
+        areas.append([stats.area_over_log_nre(curve, budget, key) for key in ("success_rate", "low", "high")])
     known = [tuple(end for end in ends if end is not None) for ends in areas]
     complete = bool(areas) and all(len(ends) == 3 for ends in known)
     sample = Sample(*zip(*known, strict=True)) if complete else Sample((), (), ())

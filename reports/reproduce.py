@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from suite import registry
+from suite import progress, registry
 from suite.commands.bench import parse_seeds
 from suite.commands.options import switch
 from suite.errors import UserError
@@ -63,57 +63,92 @@ PLANS: dict[str, list[Plan]] = {
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the files; else RESULTS/reproduce.")
 @switch("--dry-run", help="Say what would be run and stop.")
 @switch("--recorded", help="Run nothing; show what is recorded.")
+@click.pass_context
 def command(
-    part: str, seeds: str, jobs: int, results: Path | None, out: Path | None, dry_run: bool, recorded: bool
+    ctx: click.Context,
+    part: str,
+    seeds: str,
+    jobs: int,
+    results: Path | None,
+    out: Path | None,
+    dry_run: bool,
+    recorded: bool,
 ) -> None:
     """Make the paper's table and figures with its numbers beside ours.
 
     What has a record is taken from it; what has none is run first, after saying what and for about how long.
+    `all` makes what can be made here and names the rest, a network that is not trained, say, at its end.
     """
-    from reports import outputs
-    from suite import progress
-
     parts = [*PLANS] if part == "all" else [part]
     chosen = seed_list(parse_seeds(seeds))
-    _check_tasks(parts)
+    left_out = {name: why for name in parts if (why := _hindrance(name))}
+    if part in left_out:
+        raise UserError(f"reproduce {part}: {left_out[part]}")
+    parts = [name for name in parts if name not in left_out]
     plans = [plan for name in parts for plan in PLANS[name]]
     missing = _missing(plans, chosen, results)
     click.echo(_announcement(missing, jobs, recorded))
-    if dry_run:
-        return
-    folder = out or results_folder(results) / "reproduce"
-    if missing and not recorded:
-        with progress.of_grid(False) as show:
-            for plan in plans:
-                bench(
-                    [plan.task],
-                    list(plan.baselines),
-                    seeds=chosen,
-                    budget=plan.budget,
-                    jobs=jobs,
-                    results=results,
-                    config=plan.config,
-                    task_config=plan.task_config,
-                    tracking="off",
-                    progress=show,
-                )
+    failed: list[Record] = []
+    if not dry_run:
+        failed = _run(plans, chosen, jobs, results) if missing and not recorded else []
+        left_out |= _make(parts, chosen, results, out or results_folder(results) / "reproduce")
+        if part in left_out and recorded:
+            raise UserError(f"reproduce {part}: {left_out[part]}; leave --recorded away to run it")
+    for name, why in left_out.items():
+        click.echo(f"left out: {name}: {why}", err=True)
+    if failed:
+        click.echo(f"{len(failed)} runs failed; the same command runs them again", err=True)
+        ctx.exit(1)
+
+
+def _hindrance(part: str) -> str:
+    """Why a part cannot be run here: a task that is not registered, a network not trained, a download missing."""
+    from suite.identity import identify
+
+    for plan in PLANS[part]:
+        if plan.task not in registry.ids("task"):
+            return f"it needs the task {plan.task}, which is not registered here"
+        try:
+            identify(plan.task, plan.baselines[0], budget=plan.budget, config=plan.config, task_config=plan.task_config)
+        except UserError as error:
+            return f"it needs {plan.task}: {error}"
+    return ""
+
+
+def _run(plans: Sequence[Plan], seeds: Sequence[int], jobs: int, results: Path | None) -> list[Record]:
+    """Run the cells that have no record; those that failed."""
+    made: list[Record] = []
+    with progress.of_grid(False) as show:
+        for plan in plans:
+            made += bench(
+                [plan.task],
+                list(plan.baselines),
+                seeds=seeds,
+                budget=plan.budget,
+                jobs=jobs,
+                results=results,
+                config=plan.config,
+                task_config=plan.task_config,
+                tracking="off",
+                progress=show,
+            )
+    return [record for record in made if record.status != "finished"]
+
+
+def _make(parts: Sequence[str], seeds: Sequence[int], results: Path | None, folder: Path) -> dict[str, str]:
+    """Write each part from its finished records; {part: why} of those without any."""
+    from reports import outputs
+
+    without = {}
     for name in parts:
-        found = _recorded(PLANS[name], chosen, results)
-        text, figure = MAKERS[name](found, chosen)
+        found = _recorded(PLANS[name], seeds, results)
+        if PLANS[name] and not found:
+            without[name] = "no finished run of it is recorded"
+            continue
+        text, figure = MAKERS[name](found, seeds)
         outputs.write(folder, _files(name, text, figure))
         click.echo(f"\n{text}\nwrote {name} to {folder}")
-
-
-def _check_tasks(parts: Sequence[str]) -> None:
-    """UserError, before anything runs, where a part's task is not registered."""
-    known = registry.ids("task")
-    for part in parts:
-        for plan in PLANS[part]:
-            if plan.task not in known:
-                raise UserError(
-                    f"reproduce {part} needs the task {plan.task}, which is not registered here; "
-                    f"`suite list` shows what is, and the other parts are {', '.join(p for p in PLANS if p != part)}"
-                )
+    return without
 
 
 def _cells(plans: Sequence[Plan], seeds: Sequence[int]) -> list[tuple[str, str, dict[str, Any]]]:
@@ -179,7 +214,7 @@ def _attack_table(records: Sequence[Record], seeds: Sequence[int]) -> tuple[str,
     from reports import leaderboard, origin, paper
     from reports.figures import bars
 
-    rows = leaderboard.rows(_some(records, "attack-table"))
+    rows = leaderboard.rows(records)
     text = f"# The attack on a toy language model\n\n{paper.attack_table(rows)}\n\n{paper.limits('attack-table')}\n"
     return f"{text}\n{origin.of(records)}\n", bars.figure(rows)
 
@@ -188,7 +223,7 @@ def _compute_scaling(records: Sequence[Record], seeds: Sequence[int]) -> tuple[s
     from reports import origin, paper
     from reports.figures import scaling
 
-    groups = scaling.by_epochs(_some(records, "compute-scaling"))
+    groups = scaling.by_epochs(records)
     gains = next(iter(groups.values()), {})
     text = f"# Compute scaling\n\n{paper.compute_scaling(gains)}\n\n{paper.limits('compute-scaling')}\n"
     return f"{text}\n{origin.of(records)}\n", scaling.figure(records, paper.improvement_by_epochs())
@@ -198,7 +233,7 @@ def _reasoning_curves(records: Sequence[Record], seeds: Sequence[int]) -> tuple[
     from reports import leaderboard, origin, paper
     from reports.figures import questions
 
-    rows = leaderboard.rows(_some(records, "reasoning-curves"))
+    rows = leaderboard.rows(records)
     parts = [paper.reasoning(rows), questions.CAPTION, paper.limits("reasoning-curves"), origin.of(records)]
     text = "\n\n".join(["# Reasoning curves", *parts]) + "\n"
     return text, questions.figure(records, rows, paper.REASONING_METHODS)
@@ -214,12 +249,6 @@ def _illustration(records: Sequence[Record], seeds: Sequence[int]) -> tuple[str,
     table = pipe_table(["round", "evaluated", "success rate after it"], body)
     head = f"base rate {number(steps.base_rate)}, seed {seeds[0]}"
     return f"# The 1-D illustration\n\n{head}\n\n{table}\n\n{illustration.CAPTION}\n", illustration.figure(steps)
-
-
-def _some(records: Sequence[Record], part: str) -> Sequence[Record]:
-    if not records:
-        raise UserError(f"nothing of {part} is recorded; leave --recorded away to run it")
-    return records
 
 
 MAKERS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from reports.stats import Sample
 
@@ -157,7 +158,7 @@ class Row:
         """What rows must share to stand in one table."""
         return self.task, self.task_config, self.protocol, self.duplicates, self.budget, self.heldout
 
-    @property
+    @functools.cached_property
     def final_sample(self) -> Sample:
         """The final rates with their intervals, for tests; empty unless every seed's is known."""
         ends = zip(self.success_final_seeds, self.success_final_seeds_low, self.success_final_seeds_high, strict=True)

@@ -6,12 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
+from reports import shape
 from suite import records as engine
 from suite.errors import UserError
 from suite.records import Record, canonical
-
-NEEDED = ("curve", "base", "final", "best", "nre", "first_success", "successes", "compute")
-"""What the result of a finished cell must have; the curve holds the prior at least."""
 
 
 def read(*results: Path | str | None) -> tuple[list[Record], list[str]]:
@@ -38,10 +36,8 @@ def _read(folder: Path) -> tuple[list[Record], list[str]]:
     found, broken = engine.scan(folder)
     whole = []
     for record in found:
-        missing = [name for name in NEEDED if record.status == "finished" and not _holds(record, name)]
-        if missing:
-            path = record.folder / "record.json"
-            broken.append(f"{path}: not a record (no {', '.join(missing)}); delete it and run again")
+        if wrong := shape.fault(record):
+            broken.append(f"{record.folder / 'record.json'}: not a record ({wrong}); delete it and run again")
         else:
             whole.append(record)
     if not whole:
@@ -52,16 +48,13 @@ def _read(folder: Path) -> tuple[list[Record], list[str]]:
 
 def task_key(record: Record) -> tuple[str, str]:
     """(task id, task config): what a policy is measured on, whatever version of the task's source."""
-    task = record.identity["task"]
-    return task["id"], canonical(task["config"])
+    return record.task, record.configs[0]
 
 
 def row_key(record: Record) -> tuple[Hashable, ...]:
     """Everything that no average may run across: the identity without seed and without source versions."""
-    identity = record.identity
-    baseline = canonical(identity["baseline"]["config"])
-    rest = (identity[name] for name in ("protocol", "duplicates", "budget", "heldout", "device", "threads"))
-    return (*task_key(record), identity["baseline"]["id"], baseline, record.points, *rest)
+    rest = (record.identity[name] for name in ("protocol", "duplicates", "budget", "heldout", "device", "threads"))
+    return (*task_key(record), record.baseline, record.configs[1], record.points, *rest)
 
 
 def current(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
@@ -101,10 +94,6 @@ def notices(records: Sequence[Record]) -> list[str]:
     return lines
 
 
-def _holds(record: Record, name: str) -> bool:
-    return name in record.result and (name != "curve" or bool(record.result["curve"]))
-
-
 def _one_per_cell(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     cells: dict[str, list[Record]] = {}
     for record in records:
@@ -137,11 +126,12 @@ def _newest(
     version: Callable[[Record], Hashable],
 ) -> tuple[list[Record], list[Record]]:
     """(records of the version that finished last in their group, all others)."""
-    last: dict[Hashable, Hashable] = {}
-    for record in sorted(records, key=_finished):
-        last[group(record)] = version(record)
-    kept = [record for record in records if version(record) == last[group(record)]]
-    return kept, [record for record in records if version(record) != last[group(record)]]
+    versions = [(group(record), version(record)) for record in records]
+    order = sorted(range(len(records)), key=lambda i: _finished(records[i]))
+    last = dict(versions[i] for i in order)
+    newest = [last[place] == mine for place, mine in versions]
+    kept = [record for record, new in zip(records, newest, strict=True) if new]
+    return kept, [record for record, new in zip(records, newest, strict=True) if not new]
 
 
 def _left_out(old: Iterable[Record], what: str, name: Callable[[Record], str]) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 NONE = "–"
 
@@ -12,6 +14,12 @@ def rate(value: float | None, upper: float | None = None) -> str:
     if value is None:
         return NONE if upper is None else f"< {number(upper)}"
     return number(value)
+
+
+def measured(point: Mapping[str, Any]) -> str:
+    """The success rate of a point, or its upper bound where no success was seen; – without one."""
+    value, high = point.get("success_rate"), point.get("high")
+    return rate(None, high) if value == 0 and high else rate(value)
 
 
 def number(value: float | None, digits: int = 3) -> str:

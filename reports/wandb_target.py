@@ -32,11 +32,12 @@ class Target:
     mode: str
     """`online` or `offline`."""
 
-    def send(self, folder: Path, rows: Sequence[Row], drawn: Sequence[Drawn], made: str) -> str:
+    def send(self, folder: Path, files: Iterable[str], rows: Sequence[Row], drawn: Sequence[Drawn], made: str) -> str:
         """Write a run of job type `report`; what became of it in one line.
 
         Args:
-            folder: the report's files, which become an artifact.
+            folder: where the report was written.
+            files: the report's files in it, which become an artifact; what else lies there does not.
             rows, drawn: what is shown in the run.
             made: the commits of the records.
 
@@ -44,12 +45,12 @@ class Target:
             UserError: W&B refused.
         """
         try:
-            return self._send(folder, rows, drawn, made)
+            return self._send(folder, files, rows, drawn, made)
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"--to wandb: {reason[:300]}; the files are in {folder}") from error
 
-    def _send(self, folder: Path, rows: Sequence[Row], drawn: Sequence[Drawn], made: str) -> str:
+    def _send(self, folder: Path, files: Iterable[str], rows: Sequence[Row], drawn: Sequence[Drawn], made: str) -> str:
         import wandb
 
         with contextlib.redirect_stderr(io.StringIO()):
@@ -67,7 +68,8 @@ class Target:
                 picture = folder / f"figures/{item.name}.png"
                 run.log({f"figures/{item.name}": wandb.Image(str(picture), caption=item.caption)})
             artifact = wandb.Artifact("report", type="report", metadata={"made": made})
-            artifact.add_dir(str(folder))
+            for name in files:
+                artifact.add_file(str(folder / name), name=name)
             run.log_artifact(artifact)
             place, url = Path(run.dir).parent, run.url
             run.finish()

@@ -33,17 +33,19 @@ def _surely(point: Mapping[str, Any], target: float, points: int) -> bool:
     return bool(special.bdtrc(hits - 1, point["n"], target) < 0.025 / points)
 
 
-def area_over_log_nre(curve: Sequence[Mapping[str, Any]], budget: int) -> float | None:
+def area_over_log_nre(curve: Sequence[Mapping[str, Any]], budget: int, rate: str = "success_rate") -> float | None:
     """Area under the success rate over log NRE from 1 to `budget`, divided by log budget: a mean rate.
 
     Every factor of evaluations weighs the same. The rate is a step function: a policy's rate holds until the
     next one is yielded. None where a rate is unknown or the budget is a single evaluation.
 
     Args:
-        curve: points with `nre` (not falling) and `success_rate`.
+        curve: points with `nre` (not falling) and the rate.
+        rate: which field of a point it is: an end of its interval, say.
     """
-    if budget < 2 or not curve or any(point["success_rate"] is None for point in curve):
+    rates = [point[rate] for point in curve]
+    if budget < 2 or not curve or None in rates:
         return None
     places = [math.log(min(max(point["nre"], 1), budget)) for point in curve] + [math.log(budget)]
-    steps = zip(curve, places, places[1:], strict=False)
-    return math.fsum(point["success_rate"] * (after - before) for point, before, after in steps) / math.log(budget)
+    steps = zip(rates, places, places[1:], strict=False)
+    return math.fsum(height * (after - before) for height, before, after in steps) / math.log(budget)

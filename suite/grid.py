@@ -71,6 +71,7 @@ def bench(
         jobs: processes; with 1 the cells run in this one.
         executor: `local:J`, the same as jobs=J, or `dask://HOST:PORT`, the workers of a Dask scheduler.
         config, task_config: fields that differ from their defaults; each goes to all that have it.
+        tuning: as in :func:`suite.run`, of the baselines that have a field of `config`; the others owe it nothing.
         progress: called with every cell that has its record, those of earlier calls first.
         others: as in :func:`suite.run`.
 
@@ -108,7 +109,7 @@ def bench(
         if progress is not None:
             progress(CellDone(record, len(found), len(cells), fresh))
 
-    how = {"results": str(folder), "tracking": tracking, "tuning": tuning}
+    how = {"results": str(folder), "tracking": tracking}
     with dispatch.opened(place, next(iter(cells.values())).identity.content["device"], threads) as outcomes:
         if force:  # here and once: a worker that is tried again must find its ledger
             from suite.cell import set_aside
@@ -119,7 +120,8 @@ def bench(
         for name, cell in cells.items():
             earlier = cell.identity.finished(folder)
             if earlier is None:
-                missing.append(Call(name, cell.what, how))
+                tuned = tuning if cell.what["config"] else None
+                missing.append(Call(name, cell.what, how | {"tuning": tuned}))
             else:
                 report(name, earlier, False)
         while missing:

@@ -90,7 +90,7 @@ def identify(
     heldout = resolve_heldout(heldout, functools.partial(_is_exact, task_entry, a_task_config), task_entry.id)
     batch = getattr(a_config, "batch", 1)
     if budget < batch:
-        raise UserError(f"--budget {budget} is smaller than one batch of {batch}; raise it or pass --batch {budget}")
+        raise UserError(f"--budget {budget} is smaller than one batch of {batch}; raise it, or set `batch` to {budget}")
     content = {
         "task": {
             "id": task_entry.id,

@@ -77,7 +77,12 @@ class Clock:
     """How long a grid or a search has run, and about how long it will, at the pace so far."""
 
     def __init__(self) -> None:
+        self.begin(0)
+
+    def begin(self, before: int) -> None:
+        """Start now, with `before` that had ended already and say nothing about the pace."""
         self.started = time.monotonic()
+        self.before = before
         self.ran = 0
 
     def left(self, done: int, total: int) -> str:
@@ -189,10 +194,11 @@ def _announce_trial(state: TrialDone, clock: Clock) -> None:
     """Print a line of a trial that has ended now."""
     trial = state.trial
     if trial is None:
+        clock.begin(state.ended)
         if state.ended:
             print(f"[{state.ended}/{state.total}] trials were there before, best {_values(state.best)}", flush=True)
         return
-    clock.ran += 1
+    clock.ran = state.ended - clock.before  # other processes' too
     params = ", ".join(f"{name} {number(v) if isinstance(v, float) else v}" for name, v in trial.params.items())
     error = trial.user_attrs.get("error")
     if error:

@@ -11,9 +11,11 @@ import contextlib
 import glob
 import pwd
 import shutil
+import signal
 import sqlite3
 import subprocess
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +34,10 @@ RAM = Path("/dev/shm")
 if "TMPDIR" not in os.environ and os.access(RAM, os.W_OK) and shutil.disk_usage(RAM).free > 4 * 2**30:
     # a ledger syncs each charge: on a disk the tests would take four times as long, waiting for it
     os.environ["TMPDIR"] = tempfile.tempdir = str(RAM)
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    # a shell's background jobs, and what they start, ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("suite", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("suite")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports import series, style
 from reports.row import Row
-from reports.text import plain, rate
+from reports.text import measured, plain
 from suite.records import Record
 
 if TYPE_CHECKING:
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = (
-    "Samples by round, first draws and not chosen ones, of each method's typical run: the seed whose final "
-    "success rate is the median. Images are drawn from the prior, the best and the final policy that the run has "
-    "saved."
+    "Samples, first draws and not chosen ones, of each method's typical run: the seed whose final success rate is "
+    "the median. Text by round, as it was recorded; images, which no record holds, drawn anew from the prior, the "
+    "best and the final policy that the run has saved."
 )
 COLUMNS = 5
-"""Rounds of text that are shown."""
+"""Rounds of text that are shown, at most."""
 SHOWN = 6
 """Samples of each round."""
-WIDE, TALL = 18, 2
-"""Letters in a line and lines of a sample before it is cut."""
+LETTERS, TALL = 90, 2
+"""Letters in a line, all rounds together, and lines of a sample before it is cut."""
 
 
 def figure(records: Sequence[Record], rows: Sequence[Row]) -> Figure | None:
@@ -54,22 +54,25 @@ def rounds(record: Record, most: int = COLUMNS) -> list[dict[str, Any]]:
     return [curve[i] for i in places]
 
 
-def cut(text: str) -> str:
-    """A sample on a few short lines, on which control characters cannot move anything."""
-    lines = textwrap.wrap(plain(text), WIDE, drop_whitespace=False) or [""]
+def cut(text: str, wide: int = LETTERS // COLUMNS) -> str:
+    """A sample on a few short lines, all but the first indented; control characters cannot move anything there."""
+    lines = textwrap.wrap(plain(text), wide, subsequent_indent="  ") or [""]
     return "\n".join(lines[:TALL]) + ("…" if len(lines) > TALL else "")
 
 
 def _texts(runs: Sequence[Record]) -> Figure:
-    tall = max((cut(s).count("\n") + 1 for run in runs for p in rounds(run) for s in p["samples"][:SHOWN]), default=1)
-    with style.canvas(2.4 * COLUMNS, len(runs) * (0.5 + 0.2 * tall * SHOWN)) as drawing:
-        axes = drawing.subplots(len(runs), COLUMNS, squeeze=False)
+    columns = max(len(rounds(run)) for run in runs)
+    wide = LETTERS // columns
+    shown = [cut(sample, wide) for run in runs for point in rounds(run) for sample in point["samples"][:SHOWN]]
+    tall = max((sample.count("\n") + 1 for sample in shown), default=1)
+    with style.canvas(12, len(runs) * (0.5 + 0.2 * tall * SHOWN)) as drawing:
+        axes = drawing.subplots(len(runs), columns, squeeze=False)
         for line, run in zip(axes, runs, strict=True):
             for ax in line:
                 ax.set_axis_off()
             for ax, point in zip(line, rounds(run), strict=False):
                 _heading(ax, run, point)
-                body = "\n".join(cut(sample) for sample in point["samples"][:SHOWN])
+                body = "\n".join(cut(sample, wide) for sample in point["samples"][:SHOWN])
                 place = {"transform": ax.transAxes, "va": "top", "family": "monospace", "fontsize": "small"}
                 ax.text(0, 0.97, body, parse_math=False, **place)
     return drawing
@@ -78,9 +81,14 @@ def _texts(runs: Sequence[Record]) -> Figure:
 def _heading(ax: Axes, run: Record, point: dict[str, Any]) -> None:
     name = f"{plain(run.baseline)}, seed {run.seed}" if not point["round"] else f"round {point['round']}"
     where = "prior" if not point["round"] else f"{point['nre']:,} NRE"
+    _title(ax, run, f"{name}\n{where}, success {measured(point)}")
+
+
+def _title(ax: Axes, run: Record, text: str) -> None:
+    """A heading that can be read, over a line in the method's colour, which on white may be too light for letters."""
     colour = style.colours([run.baseline])[run.baseline]
-    text = f"{name}\n{where}, success {rate(point['success_rate'])}"
-    ax.set_title(text, loc="left", fontsize="small", color=colour, parse_math=False)
+    ax.set_title(text, loc="left", fontsize="small", pad=8, parse_math=False)
+    ax.plot([0, 0.95], [1.02, 1.02], color=colour, linewidth=2, transform=ax.transAxes, clip_on=False)
 
 
 def images(record: Record, n: int = SHOWN) -> dict[str, np.ndarray[Any, Any]]:
@@ -114,23 +122,22 @@ def images(record: Record, n: int = SHOWN) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _pictures(runs: Sequence[tuple[Record, dict[str, Any]]]) -> Figure:
-    with style.canvas(12, 1.5 * len(runs)) as drawing:
+    with style.canvas(12, 1.2 * len(runs)) as drawing:
         axes = drawing.subplots(len(runs), 3, squeeze=False)
         for line, (run, found) in zip(axes, runs, strict=True):
             for ax, (which, pictures) in zip(line, found.items(), strict=True):
                 ax.imshow(list(_strip(pictures)), cmap="gray", vmin=0, vmax=1)
                 ax.set_axis_off()
                 point = run.result[{"prior": "base"}.get(which, which)] or {}
-                text = f"{plain(run.baseline)}, seed {run.seed}: {which}, success {rate(point.get('success_rate'))}"
-                colour = style.colours([run.baseline])[run.baseline]
-                ax.set_title(text, loc="left", fontsize="small", color=colour, parse_math=False)
+                text = f"{plain(run.baseline)}, seed {run.seed}: {which}, success {measured(point)}"
+                _title(ax, run, text)
     return drawing
 
 
 def _strip(pictures: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Images (n, H, W) side by side with a gap, (H, n (W + 1) - 1)."""
+    """Images (n, H, W) side by side in a grey frame, (H + 2, n (W + 1) + 1)."""
     import numpy as np
 
-    padded = np.pad(pictures, ((0, 0), (0, 0), (0, 1)), constant_values=1.0)
-    strip: np.ndarray[Any, Any] = np.concatenate(list(padded), axis=1)[:, :-1]
-    return strip
+    padded = np.pad(pictures, ((0, 0), (1, 1), (1, 0)), constant_values=0.6)
+    strip: np.ndarray[Any, Any] = np.concatenate(list(padded), axis=1)
+    return np.pad(strip, ((0, 0), (0, 1)), constant_values=0.6)

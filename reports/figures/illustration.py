@@ -126,10 +126,8 @@ def figure(steps: Steps) -> Figure:
                 for place in steps.successes:
                     ax.axvspan(place - 0.5, place + 0.5, color="#009E73", alpha=0.25, linewidth=0, zorder=0)
                 ax.set_yticks([])
-                ax.set_title(f"round {k + 1}: {name}", loc="left", fontsize="small")
-            line[2].text(
-                0.99, 0.95, f"success {step.success_rate:.2g}", transform=line[2].transAxes, ha="right", va="top"
-            )
+                rate = f", success {step.success_rate:.2g}" if name == "posterior" else ""
+                ax.set_title(f"round {k + 1}: {name}{rate}", loc="left", fontsize="small")
         for ax in axes[-1]:
             ax.set_xticks(places[::5], steps.labels[::5])
         drawing.suptitle(

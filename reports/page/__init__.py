@@ -110,7 +110,8 @@ def _pictures(drawn: Sequence[Drawn], left: int) -> list[dict[str, Any]]:
         shown = len(inline) <= left
         left -= len(inline) if shown else 0
         html = Markup(_own_ids(inline, item.name)) if shown else None
-        pictures.append({"name": item.name, "task": item.task, "caption": item.caption, "html": html})
+        photo = any(ax.images for ax in item.figure.axes)  # which a dark page must not turn into its negative
+        pictures.append({**item._asdict(), "html": html, "photo": photo})
     return pictures
 
 

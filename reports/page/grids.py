@@ -8,7 +8,7 @@ from typing import Any
 
 from reports import columns
 from reports.row import Row
-from reports.text import count, plain, rate
+from reports.text import count, measured, plain, rate
 from suite import records as engine
 from suite.records import Record
 
@@ -72,21 +72,15 @@ def _run(record: Record, name: str) -> list[Any]:
         plain(record.task),
         plain(name),
         record.seed,
-        _measured(final),
+        measured(final),
         rate(result["improvement_final"]),
-        _measured(best),
+        measured(best),
         count(result["nre"]),
         count(result["successes"]),
         count(result["first_success"]),
         rate(record.meta.get("seconds", {}).get("total")),
         verdict if record.status == "finished" else record.status,
     ]
-
-
-def _measured(point: dict[str, Any]) -> str:
-    """A rate, or its upper bound where no success was seen."""
-    value, high = point.get("success_rate"), point.get("high")
-    return rate(None, high) if value == 0 and high else rate(value)
 
 
 def _grid(

@@ -126,7 +126,8 @@ def _run(record: Record, *, samples: bool) -> dict[str, Any]:
         "k": identity["task"]["config"],
     }
     run |= {key: [_short(point[name], 3 if key == "r" else 2) for point in curve] for key, name in numbers.items()}
-    return run | ({"s": _samples(record)} if samples else {})
+    none_kept = not any(point["samples"] for point in curve)
+    return run | ({"s": _samples(record)} if samples or none_kept else {})
 
 
 def _error(error: dict[str, Any] | None) -> str | None:

@@ -50,6 +50,11 @@ function samples(rounds, parent) {
     element("p", "Not on this page; they stand in record.json of this cell.", parent);
     return;
   }
+  if (!rounds.length) {
+    const text = "The record holds none: images are drawn from the saved policies, in the figure of samples of this task.";
+    element("p", text, parent);
+    return;
+  }
   const grid = element("div", undefined, parent);
   grid.className = "samples";
   for (const [round, nre, texts] of rounds) {

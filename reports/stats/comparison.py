@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -122,7 +123,8 @@ def probability_of_improvement(
     """
     if not method or not control:
         return None
-    wins = sum((a > b) + 0.5 * (a == b) for a in method for b in control)
+    ordered = sorted(control)
+    wins = sum(bisect.bisect_left(ordered, a) + bisect.bisect_right(ordered, a) for a in method) / 2
     estimate = wins / (len(method) * len(control))
     if control_known:
         above = sum(a > control[0] for a in method)

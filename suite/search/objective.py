@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from suite.curves import area_over_log_nre
-from suite.errors import UserError
+from suite.errors import CellLocked, UserError
 from suite.records import Record
 from suite.search.sweep import Settings
 
 LEAST_RATE = 1e-300
 """Stands for an enumerated success rate of zero, whose logarithm must be finite."""
+
+PAUSE = 1.0
+"""Seconds after which a cell that another process runs is tried again."""
 
 
 class TrialFailed(RuntimeError):
@@ -49,19 +54,34 @@ class Configuration(NamedTuple):
     def cells(
         self, results: Path | None, sweep: Mapping[str, Any] | None, progress: Callable[..., None] | None = None
     ) -> Iterator[Record]:
-        """The record of each seed in turn, tracking off.
+        """The record of each seed in turn, tracking off; one that another process runs is waited for.
+
+        Two trials may draw the same values at the same time.
 
         Raises:
             TrialFailed: the method or the verifier raised.
         """
-        from suite.runner import run  # imports torch
-
         for seed in self.settings.seed_list:
-            record = run(**self.call(seed), results=results, tracking="off", sweep=sweep, progress=progress)
+            record = _when_free(**self.call(seed), results=results, tracking="off", sweep=sweep, progress=progress)
             yield record
             if record.status != "finished":
                 error = record.result["error"]
                 raise TrialFailed(f"seed {seed}: {error['type']}: {error['message']}")
+
+
+def _when_free(**call: Any) -> Record:
+    """What :func:`suite.run` gives, once no other process runs the cell."""
+    from suite.runner import run  # imports torch
+
+    warned = False
+    while True:
+        try:
+            return run(**call)
+        except CellLocked as error:
+            if not warned:
+                print(f"warning: {error}; waiting", file=sys.stderr)
+            warned = True
+            time.sleep(PAUSE)
 
 
 def success_rate(record: Record) -> float:

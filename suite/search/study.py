@@ -26,6 +26,9 @@ HEARTBEAT = 30
 """Seconds between the signs of life of a running trial; four times as long without one, and it is run again."""
 PATIENCE = 20.0
 """Seconds that a process waits for SQLite's lock."""
+REACH = 10
+"""Seconds in which a PostgreSQL server must let a process in; psycopg alone would wait for 130."""
+POSTGRESQL = "postgresql+psycopg://"
 TABLES_LOCK = 0x5EED
 """The key under which PostgreSQL lets one process at a time look for Optuna's tables and make them."""
 STARTUP_TRIALS = 8
@@ -113,28 +116,43 @@ def connect(url: str, heartbeat: int = HEARTBEAT, *, create: bool = True) -> RDB
             raise UserError(f"--storage {url}: no such file; run `suite sweep` with this file first")
         with reachable(url):
             path.parent.mkdir(parents=True, exist_ok=True)
-        options = {"connect_args": {"timeout": PATIENCE}}
+        options = {"connect_args": {"timeout": PATIENCE, "isolation_level": None}}  # see _immediate
     # SQLAlchemy's own default for PostgreSQL is psycopg2; the extra `postgres` brings psycopg 3.
     for short in ("postgres://", "postgresql://"):
         if url.startswith(short):
-            url = "postgresql+psycopg://" + url.removeprefix(short)
-    with stable(), reachable(url), _alone(url):
-        return RDBStorage(
+            url = POSTGRESQL + url.removeprefix(short)
+    if url.startswith(POSTGRESQL):
+        options = {"connect_args": {"connect_timeout": REACH}}
+    with stable(), reachable(url), _alone(url, options):
+        storage = RDBStorage(
             url,
             engine_kwargs=options,
             heartbeat_interval=heartbeat,
             grace_period=4 * heartbeat,
             heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
         )
+    if url.startswith("sqlite"):
+        sqlalchemy.event.listen(storage.engine, "begin", _immediate)
+    return storage
+
+
+def _immediate(connection: sqlalchemy.Connection) -> None:
+    """Take SQLite's lock when a transaction begins, not when it first writes.
+
+    SQLite knows no `SELECT … FOR UPDATE`, by which Optuna makes sure that a waiting trial is taken once: two processes
+    would read it as waiting, and both run it. The driver, which begins before it writes, is told to leave that to us
+    (SQLAlchemy, "Enabling Non-Legacy SQLite Transactional Modes").
+    """
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextlib.contextmanager
-def _alone(url: str) -> Iterator[None]:
+def _alone(url: str, options: dict[str, Any]) -> Iterator[None]:
     """Hold off other processes that make Optuna's tables in the same PostgreSQL at this moment, as a cluster's do."""
     if not url.startswith("postgresql"):
         yield
         return
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, **options)
     with engine.connect() as connection:  # the lock ends with it
         connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_lock(TABLES_LOCK)))
         yield
@@ -225,7 +243,7 @@ def _check(name: str, found: object, expected: dict[str, Any]) -> None:
     if found != expected:
         raise UserError(
             f"the task's or the method's source changed since the study {name} began, and its trials are of the other"
-            " code; give another --study to search again"
+            f" code; search again with --study {name}-2, which sweep-best then takes too, or go back to that code"
         )
 
 

@@ -1,11 +1,12 @@
 """How often the gate is red where nothing got worse: unchanged code, other seeds than the reference's.
 
-    python tests/planted/false_alarms.py --runs 240 --evaluations 10000 [--cells tail,rnd] > false-alarms.json
+    python tests/planted/false_alarms.py --runs 240 --evaluations 10000 [--cells tail,rnd] [--pool FOLDER] > alarms.json
 
 Makes `runs` independent runs of every cell with seeds that are no reference's. Each evaluation takes as many of them,
 at random, as the mode has seeds, cell by cell, and tests all quantities; equality is off. `disjoint` evaluations share
 no run and are independent: with none of 299 red the rate lies below 1 % at 95 % (Clopper-Pearson, one-sided); the
-resampled ones say how often the gate would be red on runs like these. Invariants are checked on all runs.
+resampled ones say how often the gate would be red on runs like these. Invariants are checked on all runs. With --pool
+the runs' values are kept, a file for each cell, so that another mode, or a new reference, is judged without new runs.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -26,7 +27,11 @@ from reports import gate_quantities as quantities
 from reports.gate_plan import GatedCell, Plan
 from reports.gate_reference import Reference
 from suite import runner
+from suite.config import nearest
+from suite.errors import UserError
+from suite.identity import identify
 from suite.intervals import clopper_pearson
+from suite.records import write_atomically
 
 REFERENCE = Path(__file__).parents[2] / "reports/reference/suite"
 FIRST = 1000
@@ -35,24 +40,40 @@ Pool = dict[tuple[str, str], list[float]]
 """Values of (cell, quantity), one per run."""
 
 
-def pool_of(cell: GatedCell, runs: int, base_rate: float | None) -> tuple[Pool, list[str]]:
-    """The quantities of so many fresh runs of a cell, and the invariants that they break."""
+class Runs(NamedTuple):
+    """What is kept of a cell's runs."""
+
+    values: dict[str, list[float]]
+    """By quantity, one per run; the worst where a run has no such number, as the gate has it."""
+    broken: list[str]
+    """Invariants that do not hold."""
+
+
+def made(cell: GatedCell, runs: int, base_rate: float | None) -> Runs:
+    """So many fresh runs of a cell."""
     with tempfile.TemporaryDirectory() as folder:
-        made = [runner.run(**cell.call(FIRST + i), results=folder, tracking="off") for i in range(runs)]
-        subjects = [quantities.subject(record, cell.task) for record in made]
-        pool = {(cell.name, name): [measured(of, name) for of in subjects] for name in cell.quantities}
-        findings = gate_invariants.of_cell(cell, made, subjects, base_rate)
+        records = [runner.run(**cell.call(FIRST + i), results=folder, tracking="off") for i in range(runs)]
+        subjects = [quantities.subject(record, cell.task) for record in records]
+        values = {
+            name: [quantities.value(of, name, better) for of in subjects] for name, better in cell.quantities.items()
+        }
+        findings = gate_invariants.of_cell(cell, records, subjects, base_rate)
     print(f"{cell.name}: {runs} runs", file=sys.stderr, flush=True)
-    return pool, [f"{f.cell} {f.invariant}: {f.detail}" for f in findings if not f.ok]
+    return Runs(values, [f"{f.cell} {f.invariant}: {f.detail}" for f in findings if not f.ok])
 
 
-def measured(of: quantities.Subject, name: str) -> float:
-    value = quantities.measure(of, name)
-    assert value is not None, (of.record.seed, name)
-    return value
+def kept(cell: GatedCell, runs: int, base_rate: float | None, pool: Path | None) -> Runs:
+    """The runs of a cell, from the pool's folder if they are there, of the same code of task and method."""
+    if pool is None:
+        return made(cell, runs, base_rate)
+    path = pool / f"{cell.name}-{runs}-{identify(**cell.call(FIRST)).cell}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(made(cell, runs, base_rate)._asdict()))
+    return Runs(**json.loads(path.read_text()))
 
 
-def is_red(plan: Plan, reference: Reference, pool: Pool, chosen: dict[str, Sequence[int]]) -> bool:
+def is_red(plan: Plan, reference: Reference, pool: Pool, taken: dict[str, Sequence[int]]) -> bool:
     """One gate on the chosen runs of each cell."""
     comparisons = [
         gate_evidence.compare(
@@ -60,24 +81,44 @@ def is_red(plan: Plan, reference: Reference, pool: Pool, chosen: dict[str, Seque
             name,
             plan.cells[cell].quantities[name],
             reference.values(cell, name),
-            [values[i] for i in chosen[cell]],
+            [values[i] for i in taken[cell]],
         )
         for (cell, name), values in pool.items()
     ]
     return any(comparison.red for comparison in gate_evidence.adjusted(comparisons))
 
 
-def study(folder: Path, mode: str, runs: int, evaluations: int, names: Sequence[str] = ()) -> dict[str, Any]:
+def chosen(plan: Plan, mode: str, runs: int, names: Sequence[str]) -> list[GatedCell]:
+    """The named cells, all if none.
+
+    Raises:
+        UserError: an unknown cell, none that is tested, or fewer runs than one evaluation takes.
+    """
+    gated = {cell.name: cell for cell in plan.gated(mode)}
+    for name in names:
+        if name not in gated:
+            raise UserError(f"--cells {name}: mode {mode} has no such cell{nearest(name, gated)}")
+    cells = [gated[name] for name in names] or list(gated.values())
+    if not any(cell.quantities for cell in cells):
+        raise UserError(f"--cells {','.join(names)}: no quantity of theirs is tested, so none can be a false alarm")
+    if runs < plan.seeds[mode]:
+        raise UserError(f"--runs {runs}: one evaluation of mode {mode} takes {plan.seeds[mode]} runs of each cell")
+    return cells
+
+
+def study(
+    folder: Path, mode: str, runs: int, evaluations: int, names: Sequence[str] = (), kept_in: Path | None = None
+) -> dict[str, Any]:
     """Alarms among disjoint and among resampled evaluations of the named cells (all if none), and the mode's power."""
     plan = gate_plan.read(folder)
     reference = gate_reference.read(folder, plan, mode)
     pool: Pool = {}
     broken: list[str] = []
-    gated = [cell for cell in plan.gated(mode) if not names or cell.name in names]
+    gated = chosen(plan, mode, runs, names)
     for cell in gated:
-        own, wrong = pool_of(cell, runs, reference.base_rate(cell.name))
-        pool |= own
-        broken += wrong
+        own = kept(cell, runs, reference.base_rate(cell.name), kept_in)
+        pool |= {(cell.name, name): values for name, values in own.values.items()}
+        broken += own.broken
     m, n, cells = plan.seeds[mode], plan.seeds["reference"], [cell.name for cell in gated]
     blocks = [range(i, i + m) for i in range(0, runs - m + 1, m)]
     disjoint = sum(is_red(plan, reference, pool, dict.fromkeys(cells, block)) for block in blocks)
@@ -105,7 +146,12 @@ if __name__ == "__main__":
     parser.add_argument("--mode", default="pr", choices=("pr", "nightly"))
     parser.add_argument("--cells", default="", help="names, comma-separated; all without it")
     parser.add_argument("--reference", type=Path, default=REFERENCE)
+    parser.add_argument("--pool", type=Path, help="folder in which the runs' values are kept")
     options = parser.parse_args()
     torch.set_num_threads(1)
     names = [name for name in options.cells.split(",") if name]
-    print(json.dumps(study(options.reference, options.mode, options.runs, options.evaluations, names), indent=1))
+    try:
+        found = study(options.reference, options.mode, options.runs, options.evaluations, names, options.pool)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    print(json.dumps(found, indent=1))

@@ -1,6 +1,6 @@
-"""Plant regressions one at a time in a copy of the tree, run the gate's pr mode there, and note what catches them.
+"""Plant regressions one at a time in a copy of the tree, run the gate there, and note what catches them.
 
-    python tests/planted/planted.py [--only PART-OF-NAME] [--markdown docs/planted.md] > planted.jsonl
+    python tests/planted/planted.py [--only PART-OF-NAME] [--mode nightly] [--markdown docs/planted.md] > planted.jsonl
 
 One JSON line per plant: whether the gate was red, by which evidence, with and without equality of seeded results.
 """
@@ -69,7 +69,7 @@ def evidence(verdict: dict[str, Any]) -> list[str]:
     return [*(f"invariant: {line}" for line in broken), *(f"test: {line}" for line in tests)]
 
 
-def judged(plant: Plant) -> dict[str, Any]:
+def judged(plant: Plant, mode: str = "pr") -> dict[str, Any]:
     """Plant it, run the gate with equality, and judge the same records without."""
     with tempfile.TemporaryDirectory() as folder:
         tree = copied(Path(folder) / "tree")
@@ -77,10 +77,12 @@ def judged(plant: Plant) -> dict[str, Any]:
         if plant is SLOW_SAMPLER:
             return slow(plant, tree)
         results = Path(folder) / "results"
-        usual, blind = gate(tree, results), gate(tree, results, "--no-equality")
+        usual = gate(tree, results, "--mode", mode)
+        blind = gate(tree, results, "--mode", mode, "--no-equality")
     changed = [e["cell"] for e in usual.get("equality", ()) if e["sameness"] == "changed"]
     return {
         "plant": plant.name,
+        "mode": mode,
         "red": usual["red"],
         "red_without_equality": blind["red"],
         "changed": changed,
@@ -121,12 +123,13 @@ def to_markdown(rows: Iterable[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="plants whose name holds this")
+    parser.add_argument("--mode", default="pr", choices=("pr", "nightly"))
     parser.add_argument("--markdown", type=Path, help="where the table goes")
     options = parser.parse_args()
     rows = []
     for plant in (*PLANTS, SLOW_SAMPLER):
         if options.only in plant.name:
-            rows.append(judged(plant))
+            rows.append(judged(plant, options.mode))
             print(json.dumps(rows[-1], ensure_ascii=False), flush=True)
     if options.markdown:
         options.markdown.write_text(to_markdown(rows))

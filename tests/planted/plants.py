@@ -122,8 +122,8 @@ SLOW_SAMPLER = plant(
     "a 1.5 times slower sampler",
     (
         TRANSFORMER,
-        "            self._sample(min(Forest.BLOCK, n - start), generator, temperature) for start",
-        "            self._slowly(min(Forest.BLOCK, n - start), generator, temperature) for start",
+        "blocks = [self._sample(size, generator, temperature) for size in sizes]",
+        "blocks = [self._slowly(size, generator, temperature) for size in sizes]",
     ),
     (
         TRANSFORMER,

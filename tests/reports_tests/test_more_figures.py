@@ -91,7 +91,23 @@ def test_galleries_show_samples_as_they_are_but_on_few_lines(results: Any) -> No
     figure = gallery.figure(*read(results))
     assert figure is not None
     (text,) = (text.get_text() for text in figure.axes[0].texts)
-    assert text == "<script>alert(1)</\nscript> a|b next …"  # words stay whole
+    # three rounds share 90 letters: lines of 30, whole words, all but the first indented
+    assert text == "<script>alert(1)</script> a|b\n  next $\\frac$ " + "x" * 15 + "…"
+
+
+def test_a_gallery_names_no_success_rate_of_zero(results: Any) -> None:
+    """No success in 10,000 draws is 0 to 3.69e-4, Clopper and Pearson's 1 - 0.025^(1/10000)."""
+    record = results.add(rates=(4e-4, 0.0), n=10_000)
+    content = json.loads((record.folder / "record.json").read_text())
+    for point in content["result"]["curve"]:
+        point["samples"] = ["1+1="]
+    (record.folder / "record.json").write_text(json.dumps(content))
+    figure = gallery.figure(*read(results))
+    assert figure is not None
+    assert [ax.get_title(loc="left").splitlines()[1] for ax in figure.axes] == [
+        "prior, success 4.0e-4",
+        "1,000 NRE, success < 3.7e-4",
+    ]
 
 
 def test_rounds_are_spread_from_first_to_last(results: Any) -> None:

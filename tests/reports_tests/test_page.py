@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from reports import leaderboard, page
+from reports.figures import Drawn
 from reports.page import runs
 from suite import records
 
@@ -149,6 +151,7 @@ def test_ten_thousand_runs_open_in_three_seconds(results: Any, tmp_path: Path, b
     assert spent["ProcessTime"] <= 3  # of the processor: seconds on the wall depend on who else works here
     tab.locator("#runs-table button.open").first.click()
     tab.wait_for_selector("#details[open] svg polyline")
+    assert "The record holds none: images are drawn" in tab.locator("#details").inner_text()
 
 
 def written_many(results: Any, path: Path, n: int) -> Path:
@@ -183,6 +186,19 @@ def test_names_are_escaped_everywhere(results: Any, tmp_path: Path) -> None:
     html = written(results, tmp_path / "page.html").read_text()
     assert "<script>alert(2)" not in html
     assert "<img src=x" not in html
+
+
+def test_images_keep_their_colours_in_the_dark(results: Any) -> None:
+    """A dark page turns figures into their negatives, which a gallery of images would not survive."""
+    results.add()
+    found = records.scan(results.folder)[0]
+    plot, image = Figure(), Figure()
+    plot.subplots().plot([1, 2])
+    image.subplots().imshow([[0.0, 1.0]])
+    drawn = [Drawn(name, None, "", figure) for name, figure in {"curves": plot, "samples": image}.items()]
+    html = page.render(found, leaderboard.rows(found), drawn)
+    assert 'class="picture" role="img" tabindex="0" aria-label="curves"' in html
+    assert 'class="picture photo" role="img" tabindex="0" aria-label="samples"' in html
 
 
 def test_runs_beyond_the_limit_are_left_out_typical_ones_last(results: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,9 @@ import false_alarms  # noqa: E402
 import planted  # noqa: E402
 from plants import PLANTS, SLOW_SAMPLER  # noqa: E402
 
+from reports import gate_plan  # noqa: E402
+from suite.errors import UserError  # noqa: E402
+
 
 def test_there_are_at_least_fifteen_plants_and_each_edits_what_stands_there(tmp_path: Path) -> None:
     plants = (*PLANTS, SLOW_SAMPLER)
@@ -26,7 +29,7 @@ def test_there_are_at_least_fifteen_plants_and_each_edits_what_stands_there(tmp_
 
 
 SMALL = """
-seeds: {reference: 8, pr: 4, nightly: 4}
+seeds: {reference: 12, pr: 4, nightly: 4}
 cells:
   distillation:
     task: gaussian-v1
@@ -54,7 +57,24 @@ def test_a_planted_regression_is_caught_and_unchanged_code_is_not(tmp_path: Path
     verdict = planted.gate(tree, tmp_path / "fresh", "--no-equality", "--reference", str(reference))
     assert verdict["red"], json.dumps(verdict)
     assert "distillation first_lift" in planted.evidence(verdict)[0]
-    found = false_alarms.study(reference, "pr", runs=8, evaluations=50)
+    pool = tmp_path / "pool"
+    found = false_alarms.study(reference, "pr", runs=8, evaluations=50, kept_in=pool)
     assert found["invariants_broken"] == []
     assert found["disjoint"]["of"] == 2
     assert found["resampled"]["red"] <= 5
+    (kept,) = pool.iterdir()
+    kept.write_text(json.dumps({"values": {"first_lift": [-9.0] * 8}, "broken": []}))  # as if all had got worse
+    assert false_alarms.study(reference, "pr", runs=8, evaluations=50, kept_in=pool)["disjoint"]["red"] == 2
+
+
+@pytest.mark.parametrize(
+    ("runs", "names", "message"),
+    [
+        (240, ["lock"], "no quantity of theirs is tested"),
+        (240, ["tial"], "mode pr has no such cell.*tail"),
+        (5, ["tail"], "takes 6 runs"),
+    ],
+)
+def test_a_study_that_could_show_nothing_is_named(runs: int, names: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        false_alarms.chosen(gate_plan.read(false_alarms.REFERENCE), "pr", runs, names)

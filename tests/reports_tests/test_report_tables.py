@@ -6,7 +6,10 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -178,6 +181,21 @@ def test_a_name_of_traps_is_text_in_every_format(results: Any, rows: Rows) -> No
     assert not any("\\input" in line for line in shown)
     assert r"a|b c\textbackslash{}input\{x\} \ensuremath{<}script\ensuremath{>}alert(1)" in latex
     assert r"5\% \_\^{}\textasciitilde{}\$\&\#" in latex
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX here")
+def test_latex_with_names_of_traps_compiles(results: Any, rows: Rows, tmp_path: Path) -> None:
+    for seed in range(2):
+        results.add(TRAP, seed, task=TRAP, config={"note": TRAP})
+        results.add("tail", seed, task=TRAP, rates=(4e-4, 0.0), n=10_000)
+    (tmp_path / "tables.tex").write_text(tables.to_latex(list(rows().values())))
+    frame = r"\documentclass{article}\usepackage{booktabs}\begin{document}\tiny \input{tables}\end{document}"
+    (tmp_path / "frame.tex").write_text(frame)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "frame.tex"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert ended.returncode == 0, ended.stdout[-2000:]
+    assert (tmp_path / "frame.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_latex_has_the_rows_of_the_markdown_table(crowded: list[leaderboard.Row]) -> None:

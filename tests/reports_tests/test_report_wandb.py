@@ -57,6 +57,10 @@ def uploaded(record: records.Record) -> Run:
     return Run(Artifact("wandb-history", "history:v0", file), Artifact("record", f"record-{record.cell}:v0", file))
 
 
+def written(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def shown(out: Path) -> list[tuple[str, int]]:
     return [(row["baseline"], row["seeds"]) for row in json.loads((out / "leaderboard.json").read_text())["rows"]]
 
@@ -164,11 +168,18 @@ def test_online_the_mirror_holds_table_figures_and_files(
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setattr(wandb, "init", lambda **options: asked.append(options) or sent)
     monkeypatch.setattr(wandb_target, "publish", lambda entity, project, rows, made: f"report of {len(rows)}")
+    kept = tmp_path / "out" / "wandb" / "run-earlier" / "files.txt"  # an earlier mirror of this folder, say
+    kept.parent.mkdir(parents=True)
+    kept.write_text("not of the report")
     call = ["report", "--results", str(results.folder), "--out", str(tmp_path / "out"), "--to", "wandb:team/sparse"]
     assert main(call) == 0
     assert (asked[0]["entity"], asked[0]["project"], asked[0]["job_type"]) == ("team", "sparse", "report")
     assert {"leaderboard", "figures/curves-addition-v1", "figures/profiles", "finished"} <= set(sent.logged)
-    assert "leaderboard.html" in sent.artifacts[0].manifest.entries
+    mirrored = set(sent.artifacts[0].manifest.entries)
+    assert {"leaderboard.html", "leaderboard.csv", "figures/profiles.pdf"} <= mirrored
+    assert mirrored == {str(path.relative_to(tmp_path / "out")) for path in written(tmp_path / "out")} - {
+        "wandb/run-earlier/files.txt"
+    }
     assert "W&B Report report of 2" in capsys.readouterr().out
 
 

@@ -130,6 +130,13 @@ def test_fields_go_to_every_baseline_that_has_them(tmp_path: Path) -> None:
     assert by_id["uniform"]["task"]["config"] == {"sigma": 0.6}
 
 
+def test_a_method_that_takes_nothing_of_a_tuned_configuration_owes_its_tuning_nothing(tmp_path: Path) -> None:
+    """uniform has no field at all, so BaNEL's search gave it nothing."""
+    tuning = {"study": "s", "nre": 8000, "heldout": 320_000}
+    found, _ = grid(["banel", "uniform"], tmp_path, seeds=1, config={"epochs": 1}, tuning=tuning)
+    assert {record.baseline: record.meta["tuning"] for record in found} == {"banel": tuning, "uniform": None}
+
+
 def test_a_field_that_no_baseline_has_is_refused() -> None:
     with pytest.raises(UserError, match=r"no field 'epoch' in the config of banel, uniform; did you mean 'epochs'\?"):
         shared_fields("baseline", ["banel", "uniform"], {"epoch": 1})

@@ -441,7 +441,7 @@ def test_an_interrupt_leaves_a_cell_that_goes_on(run: Run, tmp_path: Path) -> No
     ("options", "message"),
     [
         ({"budget": 0}, "--budget must be at least 1 reward evaluation, got 0"),
-        ({"budget": 19}, "--budget 19 is smaller than one batch of 20; raise it or pass --batch 19"),
+        ({"budget": 19}, "--budget 19 is smaller than one batch of 20; raise it, or set `batch` to 19"),
         ({"protocol": "all"}, "--protocol 'all' is unknown; one of failures-only, all-rewards"),
         ({"duplicates": "x"}, "--duplicates 'x' is unknown; one of charge, cache, reject"),
         ({"device": "tpu"}, "--device 'tpu' is unknown; one of auto, cpu, cuda"),

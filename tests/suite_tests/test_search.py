@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
+from filelock import FileLock
+from optuna.trial import TrialState
 
 from suite import records, search
 from suite.errors import UserError
 from suite.records import Record
 from suite.search import loop, objective, study
+from suite.search.spent import cells
 from suite.search.sweep import Sweep, parse
 
 pytestmark = pytest.mark.slow
@@ -204,6 +209,41 @@ def test_processes_share_a_study_and_end_so_many_trials(sweep: Callable[..., Swe
     assert len({row["params"]["temperature"] for row in done}) == 7
 
 
+def test_a_waiting_trial_is_taken_once_by_two_processes_on_sqlite(tmp_path: Path) -> None:
+    """The second takes it between the first one's look and its update; Optuna counts on SELECT … FOR UPDATE there."""
+    first, second = (study.connect(f"sqlite:///{tmp_path / 'studies.sqlite'}") for _ in range(2))
+    made = optuna.create_study(storage=first)
+    made.enqueue_trial({"x": 1})
+    trial = made.trials[0]._trial_id
+    with ThreadPoolExecutor(1) as pool:
+        other: list[Future[bool]] = []
+
+        def look(*context: Any) -> None:
+            if not other and context[2].startswith("SELECT"):
+                other.append(pool.submit(second.set_trial_state_values, trial, TrialState.RUNNING))
+                wait(other, timeout=1)
+
+        sqlalchemy.event.listen(first.engine, "after_cursor_execute", look)
+        took = first.set_trial_state_values(trial, TrialState.RUNNING)
+        assert (took, other[0].result()) == (True, False)
+
+
+def test_a_cell_that_another_process_runs_is_waited_for(
+    sweep: Callable[..., Sweep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two processes that draw the same values at the same time are no end of the search."""
+    made = sweep(seeds=1)
+    (cell,) = cells(made, made.defaults(), tmp_path)
+    folder = tmp_path / "cells" / cell.cell
+    folder.mkdir(parents=True)
+    lock = FileLock(folder / ".lock")
+    lock.acquire()
+    monkeypatch.setattr(objective.time, "sleep", lambda seconds: lock.release())
+    (row,) = ran(made, tmp_path, trials=1)
+    assert (row["state"], row["cells"], row["nre"]) == ("complete", [cell.cell], BUDGET)
+    assert capsys.readouterr().err.count("another process runs this cell") == 1
+
+
 @pytest.mark.parametrize(("others", "surplus"), [(3, True), (2, False)])
 def test_a_trial_has_its_place_if_fewer_of_lower_number_count(
     others: int, surplus: bool, sweep: Callable[..., Sweep]
@@ -211,7 +251,7 @@ def test_a_trial_has_its_place_if_fewer_of_lower_number_count(
     made = study.open_study(sweep(), None)
     for _ in range(others):
         made.ask()
-    made.tell(made.ask(), state=optuna.trial.TrialState.FAIL)  # its process died: it does not count
+    made.tell(made.ask(), state=TrialState.FAIL)  # its process died: it does not count
     assert study.surplus(made, made.ask().number, trials=3) is surplus
 
 
@@ -243,5 +283,5 @@ def test_a_study_of_other_code_is_refused(
 ) -> None:
     search.tune(sweep(), trials=1, results=tmp_path)
     monkeypatch.setattr(Sweep, "sources", lambda self: {"task": "x", "baseline": "y"})
-    with pytest.raises(UserError, match="source changed since the study"):
+    with pytest.raises(UserError, match=f"search again with --study {sweep().study}-2, which sweep-best"):
         search.tune(sweep(), trials=2, results=tmp_path)

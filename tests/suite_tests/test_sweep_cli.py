@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,6 +161,23 @@ def test_a_storage_that_cannot_be_reached(
     line = refused(["sweep", str(file), "--storage", url, "--results", str(tmp_path)], capsys)
     assert message in line
     assert "secret" not in line
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg"])
+def test_a_postgresql_that_does_not_answer(
+    scheme: str, content: dict[str, Any], tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A firewall that drops packets looks like this socket, that nobody reads; psycopg waits for 130 s."""
+    monkeypatch.setattr(study, "REACH", 2)  # psycopg's least
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.safe_dump(content))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"{scheme}://me@127.0.0.1:{silent.getsockname()[1]}/studies"
+        begun = time.monotonic()
+        line = refused(["sweep", str(file), "--storage", url, "--results", str(tmp_path / "results")], capsys)
+    assert "cannot be reached: connection timeout expired" in line
+    assert time.monotonic() - begun < 30
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_storage_that_another_process_has_locked(
