@@ -54,6 +54,7 @@ class Addition6(Attack):
 class Addition6NoZeros(Addition6):
     """The attack with up to 6 digits without leading zeros: odd lengths and carry chains are what is left."""
 
+    recipe = RECIPES["addition6-nozeros-v1"]
     leading_zeros = False
 
 

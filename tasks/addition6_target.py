@@ -94,7 +94,7 @@ class PlaceTarget(Target):
 def _least(net: Transformer, full: Tensor, answer: Tensor) -> Tensor:
     """The least margin of a true symbol where `answer` is True, float64 (B,), of questions and answers (B, A)."""
     parts = [torch.zeros(0, dtype=torch.float64)]
-    for symbols, held in zip(full.split(BLOCK), answer.split(BLOCK), strict=True):
+    for symbols, held in zip(torch.split(full, BLOCK), torch.split(answer, BLOCK), strict=True):
         if not len(symbols):
             continue
         logits = net.logits(symbols).double()  # (b, A, V)

@@ -34,7 +34,7 @@ TOYS = Path(__file__).parent / "plugins" / "toys.py"
 SAME_CLASS = ("addition-tune-v1", "addition6-tune-v1", "addition6-nozeros-tune-v1", "digits-0to6-tune-v1")
 """The same code as another task with other weights: left to the slow tests."""
 
-FLAT = ("addition-nozeros-v1", "word-problems-v1")
+FLAT = ("addition-nozeros-v1", "addition6-nozeros-v1", "word-problems-v1")
 """The paper's, whose successes are no ten times more frequent in the tail; their pages in docs/tasks say why."""
 
 ELSEWHERE = ("gsm8k-hard-v1", "gsm8k-hard-tune-v1", "mnist-0to6-v1", "mnist-0to6-tune-v1")

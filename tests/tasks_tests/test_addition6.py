@@ -142,17 +142,14 @@ def test_close_margins_are_computed_again_in_float64() -> None:
     assert target.margin(x, SIX.read(x)[1]).tolist() == pytest.approx(expected, rel=1e-9)
 
 
-def test_no_more_is_drawn_once_enough_answers_were_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An untrained target is wrong on every well-formed question: one block of 50 is enough, two make all 100."""
-    monkeypatch.setattr(addition6_pretrain, "BLOCK", 50)
+def test_questions_are_drawn_in_blocks_and_counted_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An untrained target is wrong on every well-formed question: what counts is what the grammar reads."""
+    monkeypatch.setattr(addition6_pretrain, "BLOCK", 40)
     target, attacker = PlaceTarget(place_net(PLACES, layers=1, width=8), PLACES), task_of("addition6-v1").prior()
-    few = addition6_pretrain.draw(attacker, target, 100, torch.Generator().manual_seed(0), enough=10)
-    many = addition6_pretrain.draw(attacker, target, 100, torch.Generator().manual_seed(0))
-    x = attacker.sample(50, torch.Generator().manual_seed(0))
-    index, _, zero = SIX.read(x)
-    assert few == (50, int(zero.sum()), int((index >= 0).sum() - zero.sum()))
-    assert many.samples == 100
-    assert many.rest > few.rest
+    rng = torch.Generator().manual_seed(0)
+    index, _, zero = SIX.read(torch.cat([attacker.sample(n, rng) for n in (40, 40, 20)]))
+    found = addition6_pretrain.draw(attacker, target, 100, torch.Generator().manual_seed(0))
+    assert found == (100, int(zero.sum()), int((index >= 0).sum() - zero.sum()))
 
 
 def agree(hits: int, n: int, low: float, high: float) -> bool:
