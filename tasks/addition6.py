@@ -41,6 +41,10 @@ class Addition6(Attack):
         """There are too many questions."""
         return
 
+    def references(self) -> dict[str, Policy]:
+        """None: of no policy is the success rate enumerated."""
+        return {}
+
     def proposal(self, prior: Generator) -> Policy:
         """Questions of all lengths alike, where the target errs most."""
         return QuestionsByLength(self.grammar)

@@ -19,6 +19,15 @@ from tasks.addition6_target import PlaceGrammar, PlaceTarget, place_net
 from tasks.addition_attacker import QuestionsByLength
 from tasks.addition_grammar import SYMBOLS, Grammar
 
+IDS = ("addition6-v1", "addition6-nozeros-v1", "addition6-tune-v1")
+"""The pairs, by the first task that has each."""
+
+HARD = (
+    *("944871+169168=", "283178+417886=", "753117+546898=", "743193+646872=", "448145+374862="),
+    *("338836+683179=", "577155+653875=", "947165+623878=", "134194+519842=", "794149+196857="),
+)
+"""Questions without leading zeros that the target of `addition6-nozeros-v1` was seen to miss."""
+
 SIX, PLACES = Grammar(digits=6), PlaceGrammar(digits=6)
 
 
@@ -111,17 +120,19 @@ def decoded(target: PlaceTarget, question: str) -> str:
     return text.partition("=")[2].rstrip(".")[::-1]
 
 
-@pytest.mark.parametrize("family", ["addition6-v1", "addition6-tune-v1"])
-def test_a_question_is_rewarded_where_decoding_it_gives_another_sum(family: str) -> None:
-    """Of 60 questions of all lengths, leading zeros among them, some are answered rightly and some wrongly."""
-    task = task_of(family)
-    x = QuestionsByLength(SIX).sample(60, torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("task_id", IDS)
+def test_a_question_is_rewarded_where_decoding_it_gives_another_sum(task_id: str) -> None:
+    """Of 60 questions of all lengths, leading zeros among them, and 10 that are hard for one target, some are missed."""
+    task = task_of(task_id)
+    x = torch.cat([QuestionsByLength(SIX).sample(60, torch.Generator().manual_seed(0)), encoded(*HARD)])
     rewards = task.verify(x)
-    assert 3 <= int(rewards.sum()) <= 57
+    assert 3 <= int(rewards.sum()) <= 67
     with torch.no_grad():
         answers = [decoded(task.target, question) for question in SIX.text(x)]
     sums = [str(sum(int(n) for n in question[:-1].split("+"))) for question in SIX.text(x)]
-    assert rewards.tolist() == [given != true for given, true in zip(answers, sums, strict=True)]
+    valid = task.leading_zeros | ~SIX.read(x)[2]
+    wrong = [given != true for given, true in zip(answers, sums, strict=True)]
+    assert rewards.tolist() == [a and b for a, b in zip(valid.tolist(), wrong, strict=True)]
 
 
 def test_close_margins_are_computed_again_in_float64() -> None:
@@ -159,22 +170,20 @@ def agree(hits: int, n: int, low: float, high: float) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["addition6-v1", "addition6-tune-v1"])
-def test_what_is_known_of_a_pair_is_counted_again(family: str) -> None:
+@pytest.mark.parametrize("task_id", [*IDS, "addition6-nozeros-tune-v1"])
+def test_what_is_known_of_a_pair_is_counted_again(task_id: str) -> None:
     """On other samples, against the intervals of the manifest and of `suite list --measure`."""
-    task, n = task_of(family), 20_000
+    task, facts, n = task_of(task_id), registry.facts_of_task(task_id), 20_000
     seen = addition6_pretrain.draw(task.prior(), task.target, n, torch.Generator().manual_seed(99))
-    for task_id, hits in ((family, seen.leading_zero + seen.rest), (family.replace("6-", "6-nozeros-"), seen.rest)):
-        facts = registry.facts_of_task(task_id)
-        assert agree(hits, n, facts["low"], facts["high"])
+    assert agree(seen.rest + seen.leading_zero * task.leading_zeros, n, facts["low"], facts["high"])
     fresh = task.recipe.questions(n, torch.Generator().manual_seed(98))
     errors = round(n * addition6_pretrain.error_on(task.target, fresh))
     assert agree(errors, n, *task.manifest["measured"]["target_error_interval"])
 
 
-@pytest.mark.parametrize("family", ["addition6-v1", "addition6-tune-v1"])
-def test_the_manifest_names_the_recipe(family: str) -> None:
-    task = task_of(family)
+@pytest.mark.parametrize("task_id", IDS)
+def test_the_manifest_names_the_recipe(task_id: str) -> None:
+    task = task_of(task_id)
     assert task.manifest["recipe"] == dataclasses.asdict(task.recipe)
     assert task.manifest["measured"]["target_error"] <= 1e-3  # the aim of the family
     size = sum(file.stat().st_size for file in task.folder.glob("*.safetensors"))
@@ -191,6 +200,7 @@ def test_the_recipe_makes_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name, size in (("SCREEN", 200), ("BLOCK", 100), ("FRESH", 100), ("EACH", 10)):
         monkeypatch.setattr(addition6_pretrain, name, size)
     monkeypatch.setattr(addition_attack, "ASSETS", tmp_path)
+    monkeypatch.setattr(Addition6NoZeros, "recipe", small)  # the same pair, so that answers can be compared
     Addition6.pretrain(lambda line: None)
     manifest = json.loads((tmp_path / "addition6-v1" / assets.MANIFEST).read_text())
     assert manifest["measured"]["attacker_steps"] == 500
