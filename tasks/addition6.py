@@ -13,10 +13,15 @@ Source: arXiv 2510.09596, sections on adversarial attack; there with operands of
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import ClassVar
+
+from safetensors.torch import load_file
 
 from suite.policy import Generator, Policy
-from tasks.addition6_pretrain import RECIPES, pretrain
+from tasks.addition6_pretrain import RECIPES, PlaceRecipe, pretrain
+from tasks.addition6_target import PlaceTarget
 from tasks.addition_attack import Attack
 from tasks.addition_attacker import QuestionsByLength
 
@@ -24,11 +29,21 @@ from tasks.addition_attacker import QuestionsByLength
 class Addition6(Attack):
     """The attack with operands of up to 6 digits: questions that a toy language model answers wrongly."""
 
-    recipe = RECIPES["addition6-v1"]
+    recipe: ClassVar[PlaceRecipe] = RECIPES["addition6-v1"]
+
+    @functools.cached_property
+    def target(self) -> PlaceTarget:
+        net = self.recipe.target_net()
+        net.load_state_dict(load_file(self.folder / "target.safetensors"))
+        return PlaceTarget(net, self.grammar)
 
     def exact(self, policy: Policy) -> None:
         """There are too many questions."""
         return
+
+    def references(self) -> dict[str, Policy]:
+        """None: of no policy is the success rate enumerated."""
+        return {}
 
     def proposal(self, prior: Generator) -> Policy:
         """Questions of all lengths alike, where the target errs most."""
@@ -43,6 +58,7 @@ class Addition6(Attack):
 class Addition6NoZeros(Addition6):
     """The attack with up to 6 digits without leading zeros: odd lengths and carry chains are what is left."""
 
+    recipe = RECIPES["addition6-nozeros-v1"]
     leading_zeros = False
 
 

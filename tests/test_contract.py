@@ -31,22 +31,14 @@ from suite.task import Task
 from tasks import TAGS, TASKS
 
 TOYS = Path(__file__).parent / "plugins" / "toys.py"
-SAME_CLASS = ("addition-tune-v1", "digits-0to6-tune-v1")
+SAME_CLASS = ("addition-tune-v1", "addition6-tune-v1", "addition6-nozeros-tune-v1", "digits-0to6-tune-v1")
 """The same code as another task with other weights: left to the slow tests."""
 
-FLAT = ("addition-nozeros-v1", "word-problems-v1")
+FLAT = ("addition-nozeros-v1", "addition6-nozeros-v1", "word-problems-v1")
 """The paper's, whose successes are no ten times more frequent in the tail; their pages in docs/tasks say why."""
 
 ELSEWHERE = ("gsm8k-hard-v1", "gsm8k-hard-tune-v1", "mnist-0to6-v1", "mnist-0to6-tune-v1")
 """Models and datasets are downloads: test_gsm8k_hard.py and test_mnist.py in tests/tasks_tests run with local ones."""
-
-UNTRAINED = {
-    "tasks.addition6:Addition6",
-    "tasks.addition6:Addition6NoZeros",
-    "tasks.addition6:Addition6NoZerosTune",
-    "tasks.addition6:Addition6Tune",
-}
-"""Classes without an id for as long as their networks are not trained: `suite pretrain tasks.addition6:Addition6`."""
 
 every_task = pytest.mark.parametrize(
     "ref",
@@ -106,8 +98,7 @@ def test_every_task_class_is_in_the_table_of_tasks() -> None:
         for name, thing in vars(module).items()
         if inspect.isclass(thing) and thing.__module__ == module.__name__ and hasattr(thing, "exact")
     }
-    assert found == set(TASKS.values()) | UNTRAINED
-    assert not UNTRAINED & set(TASKS.values())
+    assert found == set(TASKS.values())
     assert len(set(TASKS.values())) == len(TASKS)
 
 
