@@ -122,7 +122,7 @@ def decoded(target: PlaceTarget, question: str) -> str:
 
 @pytest.mark.parametrize("task_id", IDS)
 def test_a_question_is_rewarded_where_decoding_it_gives_another_sum(task_id: str) -> None:
-    """Of 60 questions of all lengths, leading zeros among them, and 10 that are hard for one target, some are missed."""
+    """Some are missed of 60 questions of all lengths, leading zeros among them, and 10 that are hard for one target."""
     task = task_of(task_id)
     x = torch.cat([QuestionsByLength(SIX).sample(60, torch.Generator().manual_seed(0)), encoded(*HARD)])
     rewards = task.verify(x)
