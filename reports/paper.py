@@ -63,6 +63,15 @@ def compute_scaling(by_epochs: Mapping[int, Sequence[float]]) -> str:
     return pipe_table(["epochs E", "× base, each seed", "geo. mean", "mean", "paper (mean of 5)"], body)
 
 
+def controls(by_name: Mapping[str, Sequence[float]]) -> str:
+    """Improvement of each control over base: every seed and the geometric mean, – where a seed had no success."""
+    body = []
+    for name, gains in by_name.items():
+        geometric = stats.geometric_mean(stats.Sample.computed(gains)).value
+        body.append([plain(f"control: {name}"), ", ".join(number(gain, 2) for gain in gains), number(geometric)])
+    return pipe_table(["control", "× base, each seed", "geo. mean"], body)
+
+
 def improvement_by_epochs() -> dict[int, float]:
     """The paper's compute-scaling curve."""
     return {int(epochs): gain for epochs, gain in PAPER["compute-scaling"]["improvement"].items()}

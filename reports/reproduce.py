@@ -22,8 +22,10 @@ CONTROLS = ("uniform", "temperature", "tail", "blind")
 SECONDS = {
     "addition-v1": {"banel": 63, "pseudo-count": 73, "rnd": 49, "blind": 87, "tail": 27, "pretrained": 5, "uniform": 4},
     "addition-nozeros-v1": {"banel": 63, "tail": 27, "blind": 87, "pretrained": 5, "uniform": 4},
+    "addition6-nozeros-v1": {"banel": 430, "tail": 110, "uniform": 50, "temperature": 66},
+    "word-problems-v1": {"banel": 1500, "rnd": 750, "pretrained": 15, "uniform": 75, "temperature": 57},
 }
-"""About how long a cell takes on one core where no record says, taken on a busy machine on 2026-11-24."""
+"""About how long a cell takes on one core where no record says, taken on a busy machine on 2026-11-24 and 25."""
 UNKNOWN = 60.0
 
 
@@ -35,6 +37,8 @@ class Plan(NamedTuple):
     budget: int
     config: Mapping[str, object]
     task_config: Mapping[str, object] = {}
+    heldout: str = "auto"
+    points: str = "all"
 
 
 PLANS: dict[str, list[Plan]] = {
@@ -45,6 +49,11 @@ PLANS: dict[str, list[Plan]] = {
             for epochs in (1, 2, 3, 5, 10, 20, 50, 100)
         ),
         Plan("addition-nozeros-v1", CONTROLS, 7500, {}),
+        *(
+            Plan("addition6-nozeros-v1", ("banel",), 7500, {"epochs": epochs}, heldout="50000", points="final")
+            for epochs in (1, 3, 10, 30, 100)
+        ),
+        Plan("addition6-nozeros-v1", CONTROLS, 7500, {}, heldout="50000", points="final"),
     ],
     "reasoning-curves": [
         Plan("word-problems-v1", ("banel", "rnd", "pretrained", *CONTROLS), 7500, {}, {"question": question})
@@ -109,7 +118,7 @@ def _hindrance(part: str) -> str:
         if plan.task not in registry.ids("task"):
             return f"it needs the task {plan.task}, which is not registered here"
         try:
-            identify(plan.task, plan.baselines[0], budget=plan.budget, config=plan.config, task_config=plan.task_config)
+            identify(plan.task, plan.baselines[0], **_settings(plan))
         except UserError as error:
             return f"it needs {plan.task}: {error}"
     return ""
@@ -124,13 +133,11 @@ def _run(plans: Sequence[Plan], seeds: Sequence[int], jobs: int, results: Path |
                 [plan.task],
                 list(plan.baselines),
                 seeds=seeds,
-                budget=plan.budget,
                 jobs=jobs,
                 results=results,
-                config=plan.config,
-                task_config=plan.task_config,
                 tracking="off",
                 progress=show,
+                **_settings(plan),
             )
     return [record for record in made if record.status != "finished"]
 
@@ -151,14 +158,15 @@ def _make(parts: Sequence[str], seeds: Sequence[int], results: Path | None, fold
     return without
 
 
+def _settings(plan: Plan) -> dict[str, Any]:
+    """Arguments that :func:`suite.identity.identify` and :func:`suite.grid.bench` share."""
+    return {name: value for name, value in plan._asdict().items() if name not in ("task", "baselines")}
+
+
 def _cells(plans: Sequence[Plan], seeds: Sequence[int]) -> list[tuple[str, str, dict[str, Any]]]:
     """(task, baseline, arguments of :func:`suite.identity.identify`) of every cell."""
     return [
-        (
-            plan.task,
-            baseline,
-            {"seed": seed, "budget": plan.budget, "config": plan.config, "task_config": plan.task_config},
-        )
+        (plan.task, baseline, {"seed": seed, **_settings(plan)})
         for plan in plans
         for baseline in plan.baselines
         for seed in seeds
@@ -223,9 +231,13 @@ def _compute_scaling(records: Sequence[Record], seeds: Sequence[int]) -> tuple[s
     from reports import origin, paper
     from reports.figures import scaling
 
-    groups = scaling.by_epochs(records)
-    gains = next(iter(groups.values()), {})
-    text = f"# Compute scaling\n\n{paper.compute_scaling(gains)}\n\n{paper.limits('compute-scaling')}\n"
+    parts = ["# Compute scaling"]
+    for (_, _, where), gains in scaling.by_epochs(records).items():
+        alike = [record for record in records if scaling.arena(record) == where]
+        parts += [f"## {alike[0].task}", paper.compute_scaling(gains)]
+        if held := scaling.controls(alike):
+            parts.append(paper.controls(held))
+    text = "\n\n".join([*parts, paper.limits("compute-scaling")]) + "\n"
     return f"{text}\n{origin.of(records)}\n", scaling.figure(records, paper.improvement_by_epochs())
 
 

@@ -40,9 +40,13 @@ def figure(records: Sequence[Record], paper: Mapping[int, float] | None = None) 
     with style.canvas(8, 4.4 * len(groups)) as drawing:
         axes = drawing.subplots(len(groups), squeeze=False)[:, 0]
         for ax, ((name, _, where), group) in zip(axes, groups.items(), strict=True):
+            alike = [record for record in records if arena(record) == where]
             _panel(ax, name, group, colours[name])
-            for control, gain in controls([record for record in records if arena(record) == where]).items():
-                ax.axhline(gain, linestyle=":", color=style.colours([control])[control], label=f"control: {control}")
+            ax.set_title(plain(alike[0].task))
+            for control, gains in controls(alike).items():
+                if mean := geometric_mean(gains):
+                    colour = style.colours([control])[control]
+                    ax.axhline(mean, linestyle=":", color=colour, label=f"control: {control}")
             if paper:
                 ax.plot(
                     list(paper), list(paper.values()), "D--", color="0.55", markersize=4, label="the paper (mean of 5)"
@@ -70,13 +74,14 @@ def arena(record: Record) -> Hashable:
     return (*select.task_key(record), *places)
 
 
-def controls(records: Sequence[Record]) -> dict[str, float]:
-    """{control: geometric mean of its final improvement over seeds}."""
+def controls(records: Sequence[Record]) -> dict[str, list[float]]:
+    """{control: final improvement of every seed}."""
     gains: dict[str, list[float]] = defaultdict(list)
     for record in records:
-        if record.identity["baseline"]["control"] and record.result["improvement_final"]:
-            gains[record.baseline].append(record.result["improvement_final"])
-    return {name: mean for name, values in sorted(gains.items()) if (mean := geometric_mean(values)) is not None}
+        gain = record.result["improvement_final"]
+        if record.identity["baseline"]["control"] and gain is not None:
+            gains[record.baseline].append(gain)
+    return dict(sorted(gains.items()))
 
 
 def geometric_mean(gains: Sequence[float]) -> float | None:
