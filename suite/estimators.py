@@ -23,6 +23,8 @@ SAMPLES = 10_000
 IMPORTANCE = "is:"
 """Begins the held-out mode of importance sampling: `is:N`, half of N from the policy and half from the proposal."""
 
+ROUNDING = 1e-6
+"""What a sum over successes may exceed 1 by."""
 SHOWN = 8
 """Samples of a point that are kept as text."""
 
@@ -132,8 +134,11 @@ def measure(task: Task, policy: Policy, prior: Generator, heldout: str, generato
         rate = task.exact(policy) if log_probs is None else float(log_probs.exp().sum())
         if rate is None:
             raise ValueError("heldout=exact, but the task enumerates no successes of this policy; use --heldout N")
+        rate = float(rate)
         if math.isnan(rate):
             raise ValueError("the policy's success rate is nan: its training diverged; a lower learning rate may help")
+        if not -ROUNDING <= rate <= 1 + ROUNDING:
+            raise ValueError(f"the task's exact success rate is {rate:g}, not between 0 and 1")
         if log_probs is not None:
             point["effective_successes"] = effective_successes(log_probs)
         return exact(rate, policy)._asdict() | point

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from suite import compute
-from suite.errors import BudgetExhausted, UserError, VerifierError
+from suite.errors import BudgetExhausted, UserError
 from suite.ledger import Ledger
 from suite.policy import Generator, Policy, made_of_engine_parts, own_types
+from suite.task import verified
 
 Protocol = Literal["failures-only", "all-rewards"]
 Duplicates = Literal["charge", "cache", "reject"]
@@ -69,19 +70,8 @@ class Verifier:
             self.heldout_calls += len(x)
         else:
             self.calls += len(x)
-        try:
-            with compute.phase("verifying"):
-                answer = self._verify(x)
-        except Exception as error:
-            raise VerifierError(f"the verifier raised {type(error).__name__}: {error}") from error
-        if not isinstance(answer, Tensor) or answer.shape != (len(x),):
-            shape = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-            raise VerifierError(f"the verifier must answer with a tensor of shape ({len(x)},), got {shape}")
-        if not ((answer == 0) | (answer == 1)).all():
-            raise VerifierError(
-                f"the verifier must answer 0 or 1, got {answer[(answer != 0) & (answer != 1)][0].item()}"
-            )
-        return answer.bool()
+        with compute.phase("verifying"):
+            return verified(self._verify, x)
 
 
 class Oracle:

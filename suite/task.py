@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from suite.errors import VerifierError
 from suite.policy import Generator, Policy
 
 
@@ -43,11 +45,29 @@ class Task(Protocol):
         """Success rate by enumeration; None where there is none."""
 
 
+def verified(verify: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Rewards, bool (B,), of a verifier that is not trusted to keep to its interface.
+
+    Raises:
+        VerifierError: it raised, or left by `sys.exit`, or its answer is not one 0 or 1 per sample.
+    """
+    try:
+        answer = verify(x)
+    except VerifierError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise VerifierError(f"the verifier raised {type(error).__name__}: {error}") from error
+    if not isinstance(answer, Tensor) or answer.shape != (len(x),):
+        shape = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+        raise VerifierError(f"the verifier must answer with a tensor of shape ({len(x)},), got {shape}")
+    if not ((answer == 0) | (answer == 1)).all():
+        raise VerifierError(f"the verifier must answer 0 or 1, got {answer[(answer != 0) & (answer != 1)][0].item()}")
+    return answer.bool()
+
+
 def verify_heldout(task: Task, x: Tensor) -> Tensor:
     """Rewards for held-out measurement, bool (B,)."""
-    verify = getattr(task, "verify_heldout", task.verify)
-    rewards: Tensor = verify(x)
-    return rewards.bool()
+    return verified(getattr(task, "verify_heldout", task.verify), x)
 
 
 def valid(task: Task, x: Tensor) -> Tensor | None:

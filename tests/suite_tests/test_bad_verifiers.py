@@ -51,6 +51,7 @@ BROKEN = {
         "raise OSError('no route to the laboratory')",
         "the verifier raised OSError: no route to the laboratory",
     ),
+    "leaves": ("raise SystemExit(3)", "the verifier raised SystemExit: 3"),
     "nan": ("return torch.full((len(x),), torch.nan)", "the verifier must answer 0 or 1, got nan"),
     "shape": ("return torch.zeros(len(x), 2)", "the verifier must answer with a tensor of shape (50,), got (50, 2)"),
     "score": ("return torch.full((len(x),), 0.7)", "the verifier must answer 0 or 1, got 0.69"),
@@ -90,3 +91,32 @@ def test_the_charge_is_kept_and_the_same_command_goes_on_from_there(tmp_path: Pa
     assert [batch.x.tolist() for batch in Ledger(again.folder / "ledger.sqlite").batches()][:3] == [
         batch.x.tolist() for batch in batches
     ]
+
+
+HELD_OUT = {
+    "nan": ("return torch.full((len(x),), torch.nan)", "the verifier must answer 0 or 1, got nan"),
+    "score": ("return torch.full((len(x),), 0.7)", "the verifier must answer 0 or 1, got 0.69"),
+    "list": ("return [0] * len(x)", "the verifier must answer with a tensor of shape"),
+}
+
+
+@pytest.mark.parametrize("name", HELD_OUT)
+def test_answers_of_held_out_measurement_are_checked_too(tmp_path: Path, name: str) -> None:
+    statement, message = HELD_OUT[name]
+    task, cheap = tmp_path / "my_task.py", "def verify_heldout(self, x):\n        "
+    task.write_text(TASK.replace(f"{cheap}return x[:, 0] == 7", f"{cheap}{statement}").replace("{statement}", "pass"))
+    record = run(task, tmp_path / "results")
+    assert record.status == "failed"
+    assert record.result["error"]["message"].startswith(message)
+
+
+@pytest.mark.parametrize(("rate", "status"), [("torch.tensor(0.25)", "finished"), ("2.0", "failed")])
+def test_an_exact_rate_is_a_number_between_0_and_1(tmp_path: Path, rate: str, status: str) -> None:
+    task = tmp_path / "my_task.py"
+    task.write_text(TASK.replace("return None", f"return {rate}").replace("{statement}", "pass"))
+    record = run(task, tmp_path / "results")
+    assert record.status == status
+    if status == "finished":
+        assert record.result["final"]["success_rate"] == 0.25
+    else:
+        assert "exact success rate is 2, not between 0 and 1" in record.result["error"]["message"]
