@@ -48,8 +48,11 @@ def meta(
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """Type, message and place of an exception."""
-    frames = traceback.extract_tb(error.__traceback__)
+    """Type, message and place of an exception; the place is that of its first cause."""
+    first = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    frames = traceback.extract_tb(first.__traceback__)
     where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else None
     return {"type": type(error).__name__, "message": str(error), "where": where}
 

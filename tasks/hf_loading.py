@@ -26,9 +26,8 @@ def load_rows(name: str) -> Sequence[Mapping[str, Any]]:
         else:
             rows = datasets.load_dataset(name, split="train")
     except Exception as error:  # what libraries for files, archives and networks raise
-        raise UserError(
-            f"--task.dataset {name} cannot be loaded ({first_line(error)}); go online, or give a local JSONL file"
-        ) from error
+        remedy = "one JSON object a line, please" if path.is_file() else "go online, or give a local JSONL file"
+        raise UserError(f"--task.dataset {name} cannot be loaded ({first_line(error)}); {remedy}") from error
     missing = {"input", "target"} - set(rows.column_names)
     if missing:
         raise UserError(f"--task.dataset {name} lacks the column {', '.join(sorted(missing))}; has {rows.column_names}")

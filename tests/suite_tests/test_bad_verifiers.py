@@ -79,6 +79,7 @@ def test_the_charge_is_kept_and_the_same_command_goes_on_from_there(tmp_path: Pa
     assert record.status == "failed"
     assert record.result["error"]["type"] == "VerifierError"
     assert record.result["error"]["message"].startswith(message)
+    assert record.result["error"]["where"].startswith("my_task.py:" if name in ("raises", "leaves") else "task.py:")
     assert record.result["nre"] == 150  # three batches were charged, two answered
     assert len(record.result["curve"]) == 3  # the prior and two rounds
     batches = list(Ledger(record.folder / "ledger.sqlite").batches())
