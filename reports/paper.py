@@ -57,19 +57,20 @@ def compute_scaling(by_epochs: Mapping[int, Sequence[float]]) -> str:
     body = []
     for epochs in sorted({*by_epochs, *theirs}):
         gains = list(by_epochs.get(epochs, ()))
-        seeds = ", ".join(number(gain, 2) for gain in gains) or "not run"
-        geometric = stats.geometric_mean(stats.Sample.computed(gains)).value
-        body.append([str(epochs), seeds, number(geometric), number(stats.mean(gains)), number(theirs.get(epochs))])
+        body.append([str(epochs), *_seeds(gains), number(stats.mean(gains)), number(theirs.get(epochs))])
     return pipe_table(["epochs E", "× base, each seed", "geo. mean", "mean", "paper (mean of 5)"], body)
 
 
 def controls(by_name: Mapping[str, Sequence[float]]) -> str:
     """Improvement of each control over base: every seed and the geometric mean, – where a seed had no success."""
-    body = []
-    for name, gains in by_name.items():
-        geometric = stats.geometric_mean(stats.Sample.computed(gains)).value
-        body.append([plain(f"control: {name}"), ", ".join(number(gain, 2) for gain in gains), number(geometric)])
+    body = [[plain(f"control: {name}"), *_seeds(gains)] for name, gains in by_name.items()]
     return pipe_table(["control", "× base, each seed", "geo. mean"], body)
+
+
+def _seeds(gains: Sequence[float]) -> tuple[str, str]:
+    """Improvements over base: each, and their geometric mean."""
+    geometric = stats.geometric_mean(stats.Sample.computed(gains)).value
+    return ", ".join(number(gain, 2) for gain in gains) or "not run", number(geometric)
 
 
 def improvement_by_epochs() -> dict[int, float]:

@@ -232,8 +232,8 @@ def _compute_scaling(records: Sequence[Record], seeds: Sequence[int]) -> tuple[s
     from reports.figures import scaling
 
     parts = ["# Compute scaling"]
-    for (_, _, where), gains in scaling.by_epochs(records).items():
-        alike = [record for record in records if scaling.arena(record) == where]
+    for alike in scaling.arenas(records).values():
+        gains = next(iter(scaling.by_epochs(alike).values()), {})
         parts += [f"## {alike[0].task}", paper.compute_scaling(gains)]
         if held := scaling.controls(alike):
             parts.append(paper.controls(held))

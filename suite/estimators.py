@@ -25,6 +25,7 @@ IMPORTANCE = "is:"
 
 ROUNDING = 1e-6
 """What a sum over successes may exceed 1 by."""
+
 SHOWN = 8
 """Samples of a point that are kept as text."""
 
@@ -131,7 +132,7 @@ def measure(task: Task, policy: Policy, prior: Generator, heldout: str, generato
                 "yield a policy made of the prior's class, Tempered or Filtered, or use --heldout N"
             )
         log_probs = tasks.success_log_probs(task, policy)
-        rate = task.exact(policy) if log_probs is None else float(log_probs.exp().sum())
+        rate = task.exact(policy) if log_probs is None else log_probs.exp().sum()
         if rate is None:
             raise ValueError("heldout=exact, but the task enumerates no successes of this policy; use --heldout N")
         rate = float(rate)

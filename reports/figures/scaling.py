@@ -39,8 +39,9 @@ def figure(records: Sequence[Record], paper: Mapping[int, float] | None = None) 
     colours = style.colours(name for name, _, _ in groups)
     with style.canvas(8, 4.4 * len(groups)) as drawing:
         axes = drawing.subplots(len(groups), squeeze=False)[:, 0]
+        places = arenas(records)
         for ax, ((name, _, where), group) in zip(axes, groups.items(), strict=True):
-            alike = [record for record in records if arena(record) == where]
+            alike = places[where]
             _panel(ax, name, group, colours[name])
             ax.set_title(plain(alike[0].task))
             for control, gains in controls(alike).items():
@@ -72,6 +73,14 @@ def arena(record: Record) -> Hashable:
     """What runs must share to stand in one panel."""
     places = (record.identity[name] for name in ("protocol", "duplicates", "budget", "heldout"))
     return (*select.task_key(record), *places)
+
+
+def arenas(records: Sequence[Record]) -> dict[Hashable, list[Record]]:
+    """The records of each arena, in the order of their first."""
+    places: dict[Hashable, list[Record]] = defaultdict(list)
+    for record in records:
+        places[arena(record)].append(record)
+    return places
 
 
 def controls(records: Sequence[Record]) -> dict[str, list[float]]:

@@ -72,6 +72,14 @@ def test_epochs_make_a_curve_where_nothing_else_differs(results: Any) -> None:
     assert list(curve.get_ydata()) == pytest.approx([2, 8, 20])  # geometric means
 
 
+def test_a_seed_of_a_control_without_a_success_is_not_left_out(results: Any) -> None:
+    """Base 1e-3, ends at 2e-3 and at 0: a mean of the first alone would say 2."""
+    results.add("uniform", rates=(1e-3, 2e-3))
+    results.add("uniform", seed=1, rates=(1e-3, 0.0))
+    found, _ = read(results)
+    assert sorted(scaling.controls(found)["uniform"]) == pytest.approx([0, 2])
+
+
 def test_the_best_so_far_is_chosen_on_one_half_and_shown_from_the_other() -> None:
     """The first half picks round 1 (9 of 50 over 1 and 8); its second half has 2 of 50, and that is what counts."""
     curve = [
