@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 
+def said(error: BaseException) -> str:
+    """`Type: message` in one line; the type alone where there is no message."""
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
 class UserError(ValueError):
     """Bad input: what was given, what is possible, what to type. The CLI prints it and exits with 2."""
 

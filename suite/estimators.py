@@ -14,7 +14,7 @@ from torch import Tensor
 from suite import importance
 from suite import task as tasks
 from suite.intervals import clopper_pearson
-from suite.policy import Filtered, Generator, Policy, made_of_engine_parts, own_types
+from suite.policy import Filtered, Generator, Policy, check_samples, made_of_engine_parts, own_types
 from suite.task import Task
 
 SAMPLES = 10_000
@@ -104,9 +104,10 @@ def measure(task: Task, policy: Policy, prior: Generator, heldout: str, generato
     """
     n = policy_samples(heldout)
     x = policy.sample(n, generator)  # (n, T)
+    check_samples(x, prior.vocab_size)
     log_p = policy.log_prob(x)
     valid = tasks.valid(task, x)
-    shown = task.show(x[:SHOWN])
+    shown = tasks.shown(task, x[:SHOWN])
     point: dict[str, Any] = {
         "distinct_successes": None,
         "distinct_share": None,

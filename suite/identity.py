@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,8 @@ def identify(
     a_task_config = configs.build(task_entry.config_class, task_config or {})
     a_config = configs.build(baseline_entry.config_class, config or {})
     probe = kept_task(task_entry, a_task_config)
+    with blamed_on(task_entry):
+        assets = tasks.assets(probe)
     heldout = resolve_heldout(heldout, functools.partial(_is_exact, task_entry, a_task_config), task_entry.id)
     batch = getattr(a_config, "batch", 1)
     if budget < batch:
@@ -96,7 +99,7 @@ def identify(
             "id": task_entry.id,
             "config": configs.to_dict(a_task_config),
             "source_sha256": registry.source_sha256(task_entry),
-            "assets": tasks.assets(probe),
+            "assets": assets,
         },
         "baseline": {
             "id": baseline_entry.id,
@@ -118,7 +121,9 @@ def identify(
 
 @functools.lru_cache(maxsize=8)
 def _is_exact(entry: registry.Entry, config: Any) -> bool:
-    return tasks.is_exact(kept_task(entry, config))
+    task = kept_task(entry, config)
+    with blamed_on(entry):
+        return tasks.is_exact(task)
 
 
 def check_device(device: str) -> None:
@@ -135,8 +140,25 @@ def one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
 @functools.lru_cache(maxsize=8)
 def kept_task(entry: registry.Entry, config: Any) -> Task:
     """The task of this process that no run owns: for questions to it, and for verification."""
-    task: Task = entry.target(config)
+    return build_task(entry, config)
+
+
+def build_task(entry: registry.Entry, config: Any) -> Task:
+    """A new task; UserError, with file and line, where its constructor raises."""
+    with blamed_on(entry):
+        task: Task = entry.target(config)
     return task
+
+
+@contextlib.contextmanager
+def blamed_on(entry: registry.Entry) -> Iterator[None]:
+    """What the task's own code raises before anything runs, as a UserError that names its file and line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{entry.kind} {entry.id}: {registry.failure(entry.source, error)}") from error
 
 
 def resolve_heldout(heldout: str, is_exact: Callable[[], bool], task_id: str) -> str:

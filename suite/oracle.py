@@ -13,7 +13,7 @@ from torch import Tensor
 from suite import compute
 from suite.errors import BudgetExhausted, UserError
 from suite.ledger import Ledger
-from suite.policy import Generator, Policy, made_of_engine_parts, own_types
+from suite.policy import Generator, Policy, check_samples, made_of_engine_parts, own_types
 from suite.task import verified
 
 Protocol = Literal["failures-only", "all-rewards"]
@@ -197,11 +197,7 @@ class Oracle:
 
     def _answer(self, x: Tensor) -> Tensor:
         """Charge, evaluate and note a batch, or replay it from the ledger: bool (B,)."""
-        if x.dtype != torch.int64 or x.ndim != 2:
-            raise ValueError(f"samples must be int64 (B, T), got {x.dtype} {tuple(x.shape)}")
-        if x.numel() and not (int(x.min()) >= 0 and int(x.max()) < self._symbols):
-            low, high = int(x.min()), int(x.max())
-            raise ValueError(f"symbols must lie in 0..{self._symbols - 1}, got {low}..{high}; nothing was charged")
+        check_samples(x, self._symbols)
         x = x.clone()  # what is charged is what is evaluated, whatever the caller does to its tensor
         priced = torch.ones(len(x), dtype=torch.bool) if self.duplicates == "charge" else self._is_new(x)
         k, price = self._batch, int(priced.sum())

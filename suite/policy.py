@@ -147,6 +147,15 @@ class Filtered:
         return torch.where(self.accepts(x), log_p, -torch.inf)
 
 
+def check_samples(x: Tensor, vocab_size: int) -> None:
+    """ValueError unless x holds samples: int64 (B, T), all symbols below the vocabulary's size."""
+    if x.dtype != torch.int64 or x.ndim != 2:
+        raise ValueError(f"samples must be int64 (B, T), got {x.dtype} {tuple(x.shape)}")
+    low, high = (int(x.min()), int(x.max())) if x.numel() else (0, 0)
+    if low < 0 or high >= vocab_size:
+        raise ValueError(f"symbols must lie in 0..{vocab_size - 1}, got {low}..{high}")
+
+
 def own_types(prior: Any) -> frozenset[type]:
     """The classes that a task vouches for: its prior's and its uniform distribution's."""
     uniform = getattr(prior, "uniform", None)

@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 from suite.config import nearest, specs
-from suite.errors import UserError
+from suite.errors import UserError, said
 
 Kind = Literal["task", "baseline"]
 _TABLES = {"task": ("tasks", "TASKS"), "baseline": ("baselines", "BASELINES")}
@@ -123,6 +123,17 @@ def title(kind: Kind, ref: str) -> str:
     return (text or ast.get_docstring(tree) or "").partition("\n")[0]
 
 
+def failure(path: Path, error: BaseException) -> str:
+    """`file:line: Error: message`: of the syntax error, else of the last line of `path` that was running."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: syntax error: {error.msg}"
+    first = error
+    while first.__cause__ is not None:
+        first = first.__cause__
+    lines = [f.lineno for f in traceback.extract_tb(first.__traceback__) if Path(f.filename) == path]
+    return f"{path}:{lines[-1] if lines else 1}: {said(error)}"
+
+
 @functools.cache
 def source_sha256(entry: Entry) -> str:
     """One hash over the source file and all modules of its own package that it imports, directly or not.
@@ -181,7 +192,7 @@ def _import_file(path: Path) -> ModuleType:
         exec(compile(source, path, "exec"), vars(module))
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise UserError(_import_failure(path, error)) from error
+        raise UserError(failure(path, error)) from error
     return module
 
 
@@ -193,22 +204,14 @@ def _import_module(name: str, ref: str) -> ModuleType:
             raise UserError(
                 f"{ref!r}: no module {name!r} is installed; for a file type path/to/file.py:Name"
             ) from error
-        raise UserError(_import_failure(_origin(name), error)) from error
+        raise UserError(failure(_origin(name), error)) from error
     except Exception as error:
-        raise UserError(_import_failure(_origin(name), error)) from error
+        raise UserError(failure(_origin(name), error)) from error
 
 
 def _origin(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     return Path(str(spec.origin if spec else name))
-
-
-def _import_failure(path: Path, error: BaseException) -> str:
-    """`file:line: Error: message`: of the syntax error, else of the last line of `path` that was running."""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}:{error.lineno}: syntax error: {error.msg}"
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path]
-    return f"{path}:{lines[-1] if lines else 1}: {type(error).__name__}: {error}"
 
 
 def _config_class(kind: Kind, target: Callable[..., Any], ref: str) -> type[Any]:

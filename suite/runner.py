@@ -15,13 +15,12 @@ import torch
 from suite import cell, compute, estimators, ledger, provenance, records, registry, tracking, weights
 from suite import config as configs
 from suite.errors import BudgetExhausted, UserError
-from suite.identity import Identity, cell_seed, check_device, heldout_stream, identify
+from suite.identity import Identity, blamed_on, build_task, cell_seed, check_device, heldout_stream, identify
 from suite.ledger import Ledger
 from suite.oracle import Oracle, Verifier
 from suite.policy import Generator, Policy, Round
 from suite.records import Record
 from suite.seeding import Streams, derive
-from suite.task import Task
 
 
 class Progress(NamedTuple):
@@ -133,10 +132,11 @@ class _Run:
         self.seed = cell_seed(content)
         self.device: str = content["device"]
         torch.manual_seed(derive(self.seed, "torch"))
-        self.task: Task = identity.task.target(identity.task_config)
+        self.task = build_task(identity.task, identity.task_config)
         self.verifier = Verifier(self.task.verify)
         object.__setattr__(self.task, "verify", self.verifier)  # whoever calls it is counted
-        self.prior = weights.to(self.task.prior(), self.device)
+        with blamed_on(identity.task):
+            self.prior = weights.to(self.task.prior(), self.device)
         self.ledger = Ledger(folder / "ledger.sqlite")
         self.evaluated_before = ledger.summarise(self.ledger.batches()).evaluated
         self.oracle = Oracle(

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from suite.errors import VerifierError
+from suite.errors import VerifierError, said
 from suite.policy import Generator, Policy
 
 
@@ -56,7 +56,7 @@ def verified(verify: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     except VerifierError:
         raise
     except (Exception, SystemExit) as error:
-        raise VerifierError(f"the verifier raised {type(error).__name__}: {error}") from error
+        raise VerifierError(f"the verifier raised {said(error)}") from error
     if not isinstance(answer, Tensor) or answer.shape != (len(x),):
         shape = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
         raise VerifierError(f"the verifier must answer with a tensor of shape ({len(x)},), got {shape}")
@@ -73,7 +73,23 @@ def verify_heldout(task: Task, x: Tensor) -> Tensor:
 def valid(task: Task, x: Tensor) -> Tensor | None:
     """Which samples are well formed, bool (B,); None where the task does not say."""
     check = getattr(task, "valid", None)
-    return None if check is None else check(x)
+    if check is None:
+        return None
+    answer = check(x)
+    if not isinstance(answer, Tensor) or answer.dtype != torch.bool or answer.shape != (len(x),):
+        found = f"{answer.dtype} {tuple(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__
+        raise ValueError(f"the task's valid(x) must answer with a bool tensor of shape ({len(x)},), got {found}")
+    return answer
+
+
+def shown(task: Task, x: Tensor) -> list[str] | Tensor:
+    """Samples as text, or as images float (B, H, W)."""
+    made = task.show(x)
+    if len(made) != len(x):
+        raise ValueError(
+            f"the task's show(x) must give a text or an image for each of {len(x)} samples, got {len(made)}"
+        )
+    return made
 
 
 def success_log_probs(task: Task, policy: Policy) -> Tensor | None:

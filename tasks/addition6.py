@@ -3,7 +3,7 @@
 Prior: a small transformer pre-trained to write questions such as `123456+98765=`, both operands uniform in value, so
 that 81 % have six digits each and short and mixed lengths lie in the tail. Reward 1 when the question is well formed
 and the target's greedy answer is wrong. Sparse because the target was trained on the same questions. What fails:
-lengths that it hardly saw, leading zeros, which it never saw, and carry chains. In `addition6-nozeros-v1`, where the
+leading zeros, which it never saw, and carries between operands of full length. In `addition6-nozeros-v1`, where the
 paper's figure on the compute of the failure model lives, questions with leading zeros are invalid.
 
 There are 1.2e12 questions: success rates are counted, or estimated by importance sampling (`--heldout is:N`).
@@ -13,29 +13,20 @@ Source: arXiv 2510.09596, sections on adversarial attack; there with operands of
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import ClassVar
 
-from safetensors.torch import load_file
-
 from suite.policy import Generator, Policy
-from tasks.addition6_pretrain import RECIPES, PlaceRecipe, pretrain
-from tasks.addition6_target import PlaceTarget
+from tasks.addition6_pretrain import RECIPES, pretrain
 from tasks.addition_attack import Attack
 from tasks.addition_attacker import QuestionsByLength
+from tasks.addition_pretrain import Recipe
 
 
 class Addition6(Attack):
     """The attack with operands of up to 6 digits: questions that a toy language model answers wrongly."""
 
-    recipe: ClassVar[PlaceRecipe] = RECIPES["addition6-v1"]
-
-    @functools.cached_property
-    def target(self) -> PlaceTarget:
-        net = self.recipe.target_net()
-        net.load_state_dict(load_file(self.folder / "target.safetensors"))
-        return PlaceTarget(net, self.grammar)
+    recipe: ClassVar[Recipe] = RECIPES["addition6-v1"]
 
     def exact(self, policy: Policy) -> None:
         """There are too many questions."""
@@ -56,7 +47,7 @@ class Addition6(Attack):
 
 
 class Addition6NoZeros(Addition6):
-    """The attack with up to 6 digits without leading zeros: odd lengths and carry chains are what is left."""
+    """The attack with up to 6 digits without leading zeros: carries between full operands are left."""
 
     recipe = RECIPES["addition6-nozeros-v1"]
     leading_zeros = False

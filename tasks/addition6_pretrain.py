@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn import functional as F
 
 from suite.assets import write_manifest
 from suite.generators import Transformer
 from suite.intervals import clopper_pearson
 from tasks.addition6_target import PlaceGrammar, PlaceTarget, place_net
 from tasks.addition_grammar import Spread
-from tasks.addition_pretrain import Checkpoint, Recipe, attackers
-from tasks.training import Decay, Optimizer, Say, Schedule, generator, train
+from tasks.addition_pretrain import Checkpoint, Recipe, attackers, error_on, train_target
+from tasks.training import Decay, Optimizer, Say, generator
 
 SCREEN = 50_000
 """Samples that judge a checkpoint of the attacker."""
@@ -54,14 +52,15 @@ class PlaceRecipe(Recipe):
         return PlaceGrammar(self.digits)
 
     def target_questions(self, rng: torch.Generator) -> Tensor:
-        """A batch for the target, int64 (target_batch, T)."""
         some = round(self.by_length * self.target_batch)
         parts = [self.questions(self.target_batch - some, rng), self.grammar.plain_questions(some, rng, "lengths")]
         return torch.cat(parts)
 
     def target_net(self) -> Transformer:
-        """An untrained target."""
         return place_net(self.grammar, self.target_layers, self.target_width)
+
+    def target(self, net: Transformer) -> PlaceTarget:
+        return PlaceTarget(net, self.grammar)
 
 
 RECIPE = PlaceRecipe(
@@ -83,42 +82,11 @@ RECIPES = {
 }
 
 
-def train_target(recipe: PlaceRecipe, checkpoint: Path, say: Say) -> Transformer:
-    """Train on fresh questions without leading zeros; the loss is on the answer. Resumes from `checkpoint`."""
-    grammar = recipe.grammar
-    torch.manual_seed(recipe.target_seed)
-    net = recipe.target_net()
-    watched = recipe.questions(1024, generator(0))
+def screened(attacker: Transformer, target: PlaceTarget, n: int, rng: torch.Generator) -> tuple[int, int]:
+    """How many of n questions of an attacker are well formed and answered wrongly: with a leading zero, and the rest.
 
-    def loss_of(rng: torch.Generator) -> Tensor:
-        x = recipe.target_questions(rng)
-        full, answer = grammar.with_answer(x, grammar.read(x)[1])
-        return F.cross_entropy(net.logits(full)[answer], full[answer])
-
-    train(
-        net,
-        loss_of,
-        generator(recipe.target_seed),
-        Schedule(recipe.target_steps, recipe.lr, recipe.optimizer, recipe.decay),
-        checkpoint=checkpoint,
-        recipe=dataclasses.asdict(recipe),
-        say=lambda line: say(f"target {line} wrong {error_on(PlaceTarget(net, grammar), watched):.4f}"),
-    )
-    return net
-
-
-class Draw(NamedTuple):
-    """Questions from an attacker and what the target made of them."""
-
-    samples: int
-    leading_zero: int
-    """Well-formed questions with a leading zero that are answered wrongly."""
-    rest: int
-    """Those without."""
-
-
-def draw(attacker: Transformer, target: PlaceTarget, n: int, rng: torch.Generator) -> Draw:
-    """Put n questions to the target, block by block."""
+    They are put to the target block by block.
+    """
     zeros = rest = 0
     for start in range(0, n, BLOCK):
         x = attacker.sample(min(BLOCK, n - start), rng)
@@ -126,27 +94,21 @@ def draw(attacker: Transformer, target: PlaceTarget, n: int, rng: torch.Generato
         wrong = target.errs(x, index >= 0)
         zeros += int((wrong & leading_zero).sum())
         rest += int((wrong & ~leading_zero).sum())
-    return Draw(n, zeros, rest)
+    return zeros, rest
 
 
-def taken(recipe: PlaceRecipe, target: PlaceTarget, say: Say) -> tuple[Checkpoint, Draw]:
-    """The first checkpoint at the recipe's base rate, or the last one, and what it was judged by."""
-    judged: list[Draw] = []
+def chosen_attacker(recipe: PlaceRecipe, target: PlaceTarget, say: Say) -> Checkpoint:
+    """The first checkpoint at the recipe's base rate, or the last one."""
 
     def base_of(net: Transformer) -> tuple[float, float]:
-        judged.append(draw(net, target, SCREEN, generator(0)))
-        return judged[-1].leading_zero / judged[-1].samples, judged[-1].rest / judged[-1].samples
+        zeros, rest = screened(net, target, SCREEN, generator(0))
+        return zeros / SCREEN, rest / SCREEN
 
     for made in attackers(recipe, base_of, say):
         last = made
         if (made.base if recipe.leading_zeros else made.base_rest) <= recipe.base_rate:
             break
-    return last, judged[-1]
-
-
-def error_on(target: PlaceTarget, x: Tensor) -> float:
-    """Share of the questions x, int64 (N, T), that are answered wrongly."""
-    return float(target.errs(x, torch.ones(len(x), dtype=torch.bool)).double().mean())
+    return last
 
 
 def errors_by_length(target: PlaceTarget, n: int) -> dict[str, float]:
@@ -171,8 +133,8 @@ def pretrain(task_id: str, folder: Path, say: Say) -> None:
     work.mkdir(exist_ok=True)
     net = train_target(recipe, work / "target.pt", say)
     save_file(net.state_dict(), folder / "target.safetensors")
-    target = PlaceTarget(net, recipe.grammar)
-    attacker, judged = taken(recipe, target, say)
+    target = recipe.target(net)
+    attacker = chosen_attacker(recipe, target, say)
     save_file(attacker.net.state_dict(), folder / "attacker.safetensors")
     wrong = round(FRESH * error_on(target, recipe.questions(FRESH, generator(2))))
     write_manifest(
@@ -181,7 +143,11 @@ def pretrain(task_id: str, folder: Path, say: Say) -> None:
         recipe=dataclasses.asdict(recipe),
         measured={
             "attacker_steps": attacker.step,
-            "attacker_judged_by": judged._asdict(),
+            "attacker_judged_by": {
+                "samples": SCREEN,
+                "leading_zero": round(SCREEN * attacker.base_leading_zero),
+                "rest": round(SCREEN * attacker.base_rest),
+            },
             "target_error": wrong / FRESH,
             "target_error_interval": clopper_pearson(wrong, FRESH),
             "target_error_by_length": errors_by_length(target, EACH),

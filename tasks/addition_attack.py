@@ -11,11 +11,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from suite.assets import read_manifest
-from suite.generators import Transformer
 from suite.policy import Policy
 from tasks.addition_attacker import Attacker, UniformQuestions
 from tasks.addition_pretrain import Recipe
-from tasks.addition_target import Target, target_shape
+from tasks.addition_target import Target
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -54,9 +53,9 @@ class Attack:
 
     @functools.cached_property
     def target(self) -> Target:
-        net = Transformer(target_shape(self.grammar, self.recipe.target_layers))
+        net = self.recipe.target_net()
         net.load_state_dict(load_file(self.folder / "target.safetensors"))
-        return Target(net, self.grammar)
+        return self.recipe.target(net)
 
     def valid(self, x: Tensor) -> Tensor:
         """Well formed, and without leading zeros where they are not allowed, bool (B,)."""

@@ -71,6 +71,18 @@ class Recipe:
         """Training questions, int64 (n, T)."""
         return self.grammar.plain_questions(n, rng, self.spread)
 
+    def target_questions(self, rng: torch.Generator) -> Tensor:
+        """A batch for the target, int64 (target_batch, T)."""
+        return self.questions(self.target_batch, rng)
+
+    def target_net(self) -> Transformer:
+        """An untrained target."""
+        return Transformer(target_shape(self.grammar, self.target_layers))
+
+    def target(self, net: Transformer) -> Target:
+        """The target that a trained network is."""
+        return Target(net, self.grammar)
+
 
 RECIPES = {
     "addition-v1": Recipe("addition-v1", target_seed=2, attacker_seed=12),
@@ -87,21 +99,22 @@ RECIPES = {
 }
 
 
+def error_on(target: Target, x: Tensor) -> float:
+    """Share of the questions x, int64 (N, T), that are answered wrongly."""
+    return float(target.errs(x, torch.ones(len(x), dtype=torch.bool)).double().mean())
+
+
 def train_target(recipe: Recipe, checkpoint: Path, say: Say) -> Transformer:
     """Train on fresh questions without leading zeros; the loss is on the answer. Resumes from `checkpoint`."""
     grammar = recipe.grammar
     torch.manual_seed(recipe.target_seed)
-    net = Transformer(target_shape(grammar, recipe.target_layers))
+    net = recipe.target_net()
+    watched = recipe.questions(1024, generator(0))
 
     def loss_of(rng: torch.Generator) -> Tensor:
-        x = recipe.questions(recipe.target_batch, rng)
+        x = recipe.target_questions(rng)
         full, answer = grammar.with_answer(x, grammar.read(x)[1])
         return F.cross_entropy(net.logits(full)[answer], full[answer])
-
-    def wrong() -> str:
-        x = recipe.questions(2048, generator(0))
-        share = (Target(net, grammar).margin(x, grammar.read(x)[1]) <= 0).double().mean()
-        return f"wrong {float(share):.5f}"
 
     train(
         net,
@@ -110,7 +123,7 @@ def train_target(recipe: Recipe, checkpoint: Path, say: Say) -> Transformer:
         Schedule(recipe.target_steps, recipe.lr, recipe.optimizer, recipe.decay),
         checkpoint=checkpoint,
         recipe=dataclasses.asdict(recipe),
-        say=lambda line: say(f"target {line} {wrong()}"),
+        say=lambda line: say(f"target {line} wrong {error_on(recipe.target(net), watched):.4f}"),
     )
     return net
 
@@ -201,7 +214,7 @@ def pretrain(task_id: str, folder: Path, say: Say) -> None:
     save_file(net.state_dict(), folder / "target.safetensors")
     table = work / f"margins-{sha256(folder / 'target.safetensors')[:12]}.safetensors"
     if not table.exists():
-        save_file({"margins": enumerate_margins(Target(net, grammar), say)}, table)
+        save_file({"margins": enumerate_margins(recipe.target(net), say)}, table)
     margins = load_file(table)["margins"]
     failures = margins <= 0
     save_file({"failures": pack(failures)}, folder / "failures.safetensors")

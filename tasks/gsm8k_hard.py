@@ -26,6 +26,7 @@ from suite.config import setting
 from suite.errors import UserError
 from suite.generators.hf import CausalLM
 from suite.policy import Policy
+from tasks.extras import library
 from tasks.hf_loading import load_model, load_rows
 
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
@@ -54,6 +55,7 @@ class Gsm8kHard:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        library("transformers", "hf")  # before anything is downloaded
         rows = load_rows(config.dataset)
         index = config.question + self.shift
         if index >= len(rows):
@@ -61,9 +63,9 @@ class Gsm8kHard:
                 f"--task.question {config.question} is out of range: {config.dataset} has {len(rows)} rows, "
                 f"use 0 to {len(rows) - 1 - self.shift}"
             )
-        row = rows[index]
-        self.question = str(row["input"])
-        self.answer = number_of(row.get("target"), f"row {index} of {config.dataset}")
+        row, where = rows[index], f"row {index} of {config.dataset}"
+        self.question = text_of(row["input"], where)
+        self.answer = number_of(row["target"], where)
 
     @functools.cached_property
     def loaded(self) -> tuple[Any, Any, str]:
@@ -81,9 +83,15 @@ class Gsm8kHard:
         fill = end if self.config.pad == "end" else tokenizer.pad_token_id
         if fill is None:
             raise UserError(f"--task.model {self.config.model} has no pad token; pass --task.pad end")
-        net = CausalLM(
-            model, self.prompt_tokens(tokenizer), length=self.config.length, end=end, fill=fill, saved=self.config.save
-        )
+        prompt, known = self.prompt_tokens(tokenizer), int(model.config.vocab_size)
+        if fill >= known > max(end, int(prompt.max())):
+            raise UserError(f"--task.model {self.config.model} lacks its tokenizer's pad token; pass --task.pad end")
+        if max(end, int(prompt.max())) >= known:
+            raise UserError(
+                f"--task.model {self.config.model} has {known} tokens, its tokenizer {len(tokenizer)}: they do not "
+                "belong together; choose another model"
+            )
+        net = CausalLM(model, prompt, length=self.config.length, end=end, fill=fill, saved=self.config.save)
         return net.clone()
 
     def prompt_tokens(self, tokenizer: Any) -> Tensor:
@@ -126,6 +134,13 @@ def last_number(text: str) -> float | None:
     """The last number of a text, commas between digits left out; None where there is none."""
     found = NUMBER.findall(text)
     return float(found[-1].replace(",", "")) if found else None
+
+
+def text_of(value: object, where: str) -> str:
+    """The text that a dataset gives as its question; UserError where there is none."""
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"{where} has no text in its field 'input': {value!r}; choose another --task.question")
+    return value
 
 
 def number_of(value: object, where: str) -> float:

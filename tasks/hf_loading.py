@@ -11,6 +11,21 @@ from typing import Any
 from suite.errors import UserError
 from tasks.extras import first_line, library
 
+TIMEOUT = 10.0
+"""Seconds that the hub has for its first answer."""
+
+
+@functools.cache
+def ask_the_hub_once() -> None:
+    """Where the hub does not answer, loaders look at their caches alone, instead of asking again and again."""
+    hub, datasets = library("huggingface_hub", "hf"), library("datasets", "hf")
+    if hub.constants.HF_HUB_OFFLINE:
+        return
+    try:
+        hub.get_session().head(hub.constants.ENDPOINT, timeout=TIMEOUT)
+    except Exception:  # of whatever client the hub uses
+        hub.constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+
 
 @functools.lru_cache(maxsize=2)
 def load_rows(name: str) -> Sequence[Mapping[str, Any]]:
@@ -24,6 +39,7 @@ def load_rows(name: str) -> Sequence[Mapping[str, Any]]:
         if path.is_file():
             rows = datasets.load_dataset("json", data_files=str(path), split="train")
         else:
+            ask_the_hub_once()
             rows = datasets.load_dataset(name, split="train")
     except Exception as error:  # what libraries for files, archives and networks raise
         remedy = "one JSON object a line, please" if path.is_file() else "go online, or give a local JSONL file"
@@ -41,6 +57,8 @@ def load_model(name: str) -> tuple[Any, Any, str]:
     transformers = library("transformers", "hf")
     transformers.utils.logging.disable_progress_bar()
     try:
+        if not Path(name).is_dir():
+            ask_the_hub_once()
         tokenizer = transformers.AutoTokenizer.from_pretrained(name)
         model = transformers.AutoModelForCausalLM.from_pretrained(name, dtype="float32")
     except Exception as error:  # missing files, no network, an unknown architecture

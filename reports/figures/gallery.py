@@ -100,13 +100,14 @@ def images(record: Record, n: int = SHOWN) -> dict[str, np.ndarray[Any, Any]]:
 
     from suite import config, registry, seeding, weights
     from suite.errors import UserError
+    from suite.identity import build_task
 
     saved = {which: record.folder / f"policy-{which}.safetensors" for which in ("best", "final")}
     if not all(path.exists() for path in saved.values()):
         return {}
     try:
         entry = registry.load("task", record.task)
-        task = entry.target(config.build(entry.config_class, record.identity["task"]["config"]))
+        task = build_task(entry, config.build(entry.config_class, record.identity["task"]["config"]))
     except UserError:
         return {}
     prior = task.prior()

@@ -64,9 +64,10 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _measure(ref: str) -> None:
-    from suite import config, facts
+    from suite import config, facts, identity
 
     entry = registry.load("task", ref)
-    measured = facts.measure(entry.target(config.build(entry.config_class, {})))
+    with identity.blamed_on(entry):
+        measured = facts.measure(identity.build_task(entry, config.build(entry.config_class, {})))
     path = facts.write(entry.source, entry.id, measured)
     click.echo(f"{_line({'id': ref} | measured).rstrip()}\n  -> {path}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from suite import runner
+from suite import cli, runner
 from suite.ledger import Ledger
 
 TASK = """
@@ -51,6 +51,8 @@ BROKEN = {
         "raise OSError('no route to the laboratory')",
         "the verifier raised OSError: no route to the laboratory",
     ),
+    "raises without a word": ("assert not len(x)", "the verifier raised AssertionError"),
+    "raises at length": ("raise ValueError('two\\n  lines')", "the verifier raised ValueError: two lines"),
     "leaves": ("raise SystemExit(3)", "the verifier raised SystemExit: 3"),
     "nan": ("return torch.full((len(x),), torch.nan)", "the verifier must answer 0 or 1, got nan"),
     "shape": ("return torch.zeros(len(x), 2)", "the verifier must answer with a tensor of shape (50,), got (50, 2)"),
@@ -79,7 +81,7 @@ def test_the_charge_is_kept_and_the_same_command_goes_on_from_there(tmp_path: Pa
     assert record.status == "failed"
     assert record.result["error"]["type"] == "VerifierError"
     assert record.result["error"]["message"].startswith(message)
-    assert record.result["error"]["where"].startswith("my_task.py:" if name in ("raises", "leaves") else "task.py:")
+    assert record.result["error"]["where"].startswith("my_task.py:" if "the verifier raised" in message else "task.py:")
     assert record.result["nre"] == 150  # three batches were charged, two answered
     assert len(record.result["curve"]) == 3  # the prior and two rounds
     batches = list(Ledger(record.folder / "ledger.sqlite").batches())
@@ -121,3 +123,72 @@ def test_an_exact_rate_is_a_number_between_0_and_1(tmp_path: Path, rate: str, st
         assert record.result["final"]["success_rate"] == 0.25
     else:
         assert "exact success rate is 2, not between 0 and 1" in record.result["error"]["message"]
+
+
+# -- the parts of a task that are no verifier --------------------------------------------------------------------------
+
+PARTS = {
+    "constructor": ("        self.config = config", "        raise KeyError('weights.bin')", "KeyError: 'weights.bin'"),
+    "prior": ("        return Table(torch.zeros(64))", "        assert False", "AssertionError"),
+    "exact": ("        return None", "        raise OSError('no\\n  table')", "OSError: no table"),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("command", ["run", "list"])
+def test_a_task_that_cannot_be_built_is_one_line_with_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], part: str, command: str
+) -> None:
+    right, wrong, message = PARTS[part]
+    task = tmp_path / "my_task.py"
+    task.write_text(TASK.replace("{statement}", "pass").replace("{mended}", "").replace(right, wrong))
+    line = task.read_text().splitlines().index(wrong) + 1
+    words = {
+        "run": ["run", "--task", f"{task}:Task", "--baseline", "pretrained", "--tracking", "off", "--quiet"],
+        "list": ["list", "--measure", f"{task}:Task"],
+    }[command]
+    words += ["--results", str(tmp_path / "results")] if command == "run" else []
+    assert cli.main(words) == 2
+    assert capsys.readouterr().err == f"suite: task my_task.py:Task: {task}:{line}: {message}\n"
+    assert not (tmp_path / "results").exists()
+
+
+def test_measuring_a_task_with_a_broken_verifier_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = tmp_path / "my_task.py"
+    task.write_text(TASK.replace("return x[:, 0] == 7", "raise ValueError").replace("{mended}", ""))
+    assert cli.main(["list", "--measure", f"{task}:Task"]) == 2
+    line = task.read_text().splitlines().index("        raise ValueError") + 1
+    expected = f"suite: task my_task.py:Task: {task}:{line}: VerifierError: the verifier raised ValueError\n"
+    assert capsys.readouterr().err == expected
+
+
+WRONG = {
+    "symbols": (
+        "return Table(torch.zeros(64))",
+        "prior = Table(torch.zeros(64)); prior.vocab_size = 8; return prior",
+        "symbols must lie in 0..7, got 0..63",
+    ),
+    "show": ("return [str(code)", "return ['one'] or [str(code)", "a text or an image for each of 8 samples, got 1"),
+    "valid": (
+        "    def exact(self",
+        "    def valid(self, x):\n        return x >= 0\n\n    def exact(self",
+        "must answer with a bool tensor of shape (100,), got torch.bool (100, 1)",
+    ),
+    "valid's type": (
+        "    def exact(self",
+        "    def valid(self, x):\n        return x[:, 0]\n\n    def exact(self",
+        "must answer with a bool tensor of shape (100,), got torch.int64 (100,)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_measured_beside_the_rate_is_checked_too(tmp_path: Path, name: str) -> None:
+    right, wrong, message = WRONG[name]
+    task = tmp_path / "my_task.py"
+    task.write_text(TASK.replace("{statement}", "pass").replace("{mended}", "").replace(right, wrong))
+    record = run(task, tmp_path / "results", heldout="100")
+    assert record.status == "failed"
+    assert message in record.result["error"]["message"]

@@ -212,9 +212,7 @@ def test_a_verifier_that_answers_nonsense_is_an_error_and_the_charge_stays(
 def test_symbols_outside_the_vocabulary_are_refused_and_not_charged(make_oracle: Make, codes_: tuple[int, int]) -> None:
     """Of the 64 codes of the default prior, 0 to 63 exist."""
     oracle = make_oracle(**EVALUATE)
-    with pytest.raises(
-        ValueError, match=rf"symbols must lie in 0\.\.63, got {min(codes_)}\.\.{max(codes_)}; nothing was"
-    ):
+    with pytest.raises(ValueError, match=rf"symbols must lie in 0\.\.63, got {min(codes_)}\.\.{max(codes_)}"):
         oracle.evaluate(codes(*codes_))
     assert oracle.nre == 0
     assert oracle.evaluate(codes(0, 7)).reward.tolist() == [False, False]

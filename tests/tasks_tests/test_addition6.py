@@ -13,7 +13,7 @@ import torch
 from scipy import stats
 
 from suite import assets, registry
-from tasks import addition6_pretrain, addition_attack
+from tasks import addition6_pretrain, addition_attack, addition_pretrain
 from tasks.addition6 import Addition6, Addition6NoZeros
 from tasks.addition6_target import PlaceGrammar, PlaceTarget, place_net
 from tasks.addition_attacker import QuestionsByLength
@@ -159,8 +159,8 @@ def test_questions_are_drawn_in_blocks_and_counted_apart(monkeypatch: pytest.Mon
     target, attacker = PlaceTarget(place_net(PLACES, layers=1, width=8), PLACES), task_of("addition6-v1").prior()
     rng = torch.Generator().manual_seed(0)
     index, _, zero = SIX.read(torch.cat([attacker.sample(n, rng) for n in (40, 40, 20)]))
-    found = addition6_pretrain.draw(attacker, target, 100, torch.Generator().manual_seed(0))
-    assert found == (100, int(zero.sum()), int((index >= 0).sum() - zero.sum()))
+    found = addition6_pretrain.screened(attacker, target, 100, torch.Generator().manual_seed(0))
+    assert found == (int(zero.sum()), int((index >= 0).sum() - zero.sum()))
 
 
 def agree(hits: int, n: int, low: float, high: float) -> bool:
@@ -174,10 +174,10 @@ def agree(hits: int, n: int, low: float, high: float) -> bool:
 def test_what_is_known_of_a_pair_is_counted_again(task_id: str) -> None:
     """On other samples, against the intervals of the manifest and of `suite list --measure`."""
     task, facts, n = task_of(task_id), registry.facts_of_task(task_id), 20_000
-    seen = addition6_pretrain.draw(task.prior(), task.target, n, torch.Generator().manual_seed(99))
-    assert agree(seen.rest + seen.leading_zero * task.leading_zeros, n, facts["low"], facts["high"])
+    zeros, rest = addition6_pretrain.screened(task.prior(), task.target, n, torch.Generator().manual_seed(99))
+    assert agree(rest + zeros * task.leading_zeros, n, facts["low"], facts["high"])
     fresh = task.recipe.questions(n, torch.Generator().manual_seed(98))
-    errors = round(n * addition6_pretrain.error_on(task.target, fresh))
+    errors = round(n * addition_pretrain.error_on(task.target, fresh))
     assert agree(errors, n, *task.manifest["measured"]["target_error_interval"])
 
 
@@ -204,7 +204,7 @@ def test_the_recipe_makes_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     Addition6.pretrain(lambda line: None)
     manifest = json.loads((tmp_path / "addition6-v1" / assets.MANIFEST).read_text())
     assert manifest["measured"]["attacker_steps"] == 500
-    assert manifest["measured"]["attacker_judged_by"]["samples"] <= 200
+    assert manifest["measured"]["attacker_judged_by"]["samples"] == 200
     assert manifest["measured"]["target_error"] > 0.9
     with_zeros, without = (made(addition_attack.Config()) for made in (Addition6, Addition6NoZeros))
     x = encoded("12+34=", "012+34=", "12+=")

@@ -33,6 +33,7 @@ ROWS = [
     {"input": "2 and 3 ?", "code": "", "target": 5.0},
     {"input": "4 and 3 ?", "code": "", "target": 7.0},
     {"input": "many ?", "code": "", "target": None},
+    {"input": None, "code": "", "target": 1.0},
 ]
 TEMPLATE = "{% for m in messages %}ask {{ m.content }} {% endfor %}say"
 CHARACTERS = ["[pad]", "[end]", *"0123456789abcdefghijklmnopqrstuvwxyz?.:QA", "Ġ", "Ċ"]
@@ -239,9 +240,9 @@ def refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, **fields: Any) -
 def test_a_question_out_of_range_is_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, dataset: Path
 ) -> None:
-    line = refused(capsys, tmp_path, question=3, model=model, dataset=dataset)
-    assert "--task.question 3 is out of range" in line
-    assert "has 3 rows, use 0 to 2" in line
+    line = refused(capsys, tmp_path, question=4, model=model, dataset=dataset)
+    assert "--task.question 4 is out of range" in line
+    assert "has 4 rows, use 0 to 3" in line
 
 
 def test_a_row_without_a_number_is_refused(
@@ -250,6 +251,65 @@ def test_a_row_without_a_number_is_refused(
     line = refused(capsys, tmp_path, question=2, model=model, dataset=dataset)
     assert "row 2 of" in line
     assert "has no number in its field 'target': None; choose another --task.question" in line
+
+
+def test_a_row_without_a_question_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, dataset: Path
+) -> None:
+    line = refused(capsys, tmp_path, question=3, model=model, dataset=dataset)
+    assert "has no text in its field 'input': None; choose another --task.question" in line
+
+
+def test_a_tokenizer_of_another_model_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, dataset: Path
+) -> None:
+    """The model knows the first 20 of 46 tokens; the prompt holds others, and so does a model that lacks padding."""
+    import transformers
+
+    small = build(tmp_path / "small")
+    model = transformers.AutoModelForCausalLM.from_pretrained(small)
+    model.resize_token_embeddings(20)
+    model.save_pretrained(small)
+    line = refused(capsys, tmp_path, question=0, model=small, dataset=dataset)
+    assert f"has 20 tokens, its tokenizer {len(CHARACTERS)}: they do not belong together" in line
+
+
+def test_a_model_that_lacks_its_pad_token_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, dataset: Path
+) -> None:
+    import transformers
+
+    bare = build(tmp_path / "bare", pad=False)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(bare)
+    tokenizer.add_special_tokens({"pad_token": "[filling]"})
+    tokenizer.save_pretrained(bare)
+    line = refused(capsys, tmp_path, question=0, model=bare, dataset=dataset)
+    assert "lacks its tokenizer's pad token; pass --task.pad end" in line
+    assert Gsm8kHard(Config(question=0, model=str(bare), dataset=str(dataset), pad="end")).prior().fill == 1
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+    import huggingface_hub as hub
+
+    asked = []
+
+    class Session:
+        def head(self, url: str, timeout: float) -> None:
+            asked.append(url)
+            raise OSError("no network")
+
+    monkeypatch.setattr(hub, "get_session", Session)
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    hf_loading.ask_the_hub_once.cache_clear()
+    for _ in range(2):
+        line = refused(capsys, tmp_path, question=0, model=model, dataset="nobody/no-such-dataset")
+        assert "go online, or give a local JSONL file" in line
+    assert asked == [hub.constants.ENDPOINT]
+    hf_loading.ask_the_hub_once.cache_clear()
 
 
 def test_a_model_without_a_chat_template_is_refused(
@@ -301,5 +361,9 @@ def test_missing_extras_are_named(
     line = refused(capsys, tmp_path, question=0, model="any", dataset=dataset)
     assert "datasets is missing" in line
     assert "pip install 'sparse-reward-suite[hf]'" in line
+    hf_loading.load_rows.cache_clear()
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    line = refused(capsys, tmp_path, question=0, model="any", dataset="nobody/no-such-dataset")  # is not looked for
+    assert "transformers is missing" in line
     with pytest.raises(UserError, match="pip install"):
         extras.library("no_such_library", "hf")
