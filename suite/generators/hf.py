@@ -62,9 +62,9 @@ class CausalLM(Neural):
         going = torch.ones(n, dtype=torch.bool, device=x.device)
         tokens, cache = self.prompt.expand(n, -1), None
         for step in range(self.length):
-            out = self.model(input_ids=tokens, past_key_values=cache, use_cache=True)
+            out = self.model(input_ids=tokens, cache=cache, use_cache=True)
             self.meter(tokens.numel())
-            cache = out.past_key_values
+            cache = out.cache
             p = torch.softmax(out.logits[:, -1].double() / temperature, dim=-1)  # (n, V)
             drawn = torch.multinomial(p, 1, generator=generator).squeeze(1)
             x[:, step] = torch.where(going, drawn, self.fill)
