@@ -87,3 +87,9 @@ class AdditionTune(Addition):
     """The attack on another target, by another attacker: for tuning, never reported."""
 
     recipe = RECIPES["addition-tune-v1"]
+
+
+class AdditionNoZerosTune(AdditionNoZeros):
+    """The attack without leading zeros on a target that errs there: for tuning, never reported."""
+
+    recipe = RECIPES["addition-nozeros-tune-v1"]

@@ -31,7 +31,10 @@ from suite.task import Task
 from tasks import TAGS, TASKS
 
 TOYS = Path(__file__).parent / "plugins" / "toys.py"
-SAME_CLASS = ("addition-tune-v1", "addition6-tune-v1", "addition6-nozeros-tune-v1", "digits-0to6-tune-v1")
+SAME_CLASS = (
+    *("addition-tune-v1", "addition-nozeros-tune-v1", "addition6-tune-v1", "addition6-nozeros-tune-v1"),
+    "digits-0to6-tune-v1",
+)
 """The same code as another task with other weights: left to the slow tests."""
 
 FLAT = ("addition-nozeros-v1", "addition6-nozeros-v1", "word-problems-v1")
