@@ -16,7 +16,8 @@ MANIFEST = "manifest.json"
 
 
 def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_manifest(folder: Path, *, command: str, recipe: dict[str, Any], measured: dict[str, Any]) -> None:

@@ -23,9 +23,6 @@ SAMPLES = 10_000
 IMPORTANCE = "is:"
 """Begins the held-out mode of importance sampling: `is:N`, half of N from the policy and half from the proposal."""
 
-ROUNDING = 1e-6
-"""What a sum over successes may exceed 1 by."""
-
 SHOWN = 8
 """Samples of a point that are kept as text."""
 
@@ -132,15 +129,13 @@ def measure(task: Task, policy: Policy, prior: Generator, heldout: str, generato
                 f"heldout=exact would show every success to {type(policy).__name__}, a class of the method's own; "
                 "yield a policy made of the prior's class, Tempered or Filtered, or use --heldout N"
             )
-        log_probs = tasks.success_log_probs(task, policy)
-        rate = task.exact(policy) if log_probs is None else log_probs.exp().sum()
+        if log_p.isnan().any():
+            raise ValueError(
+                "the log p of the policy's own samples is nan: its training diverged; a lower learning rate may help"
+            )
+        rate, log_probs = tasks.enumerated(task, policy)
         if rate is None:
             raise ValueError("heldout=exact, but the task enumerates no successes of this policy; use --heldout N")
-        rate = float(rate)
-        if math.isnan(rate):
-            raise ValueError("the policy's success rate is nan: its training diverged; a lower learning rate may help")
-        if not -ROUNDING <= rate <= 1 + ROUNDING:
-            raise ValueError(f"the task's exact success rate is {rate:g}, not between 0 and 1")
         if log_probs is not None:
             point["effective_successes"] = effective_successes(log_probs)
         return exact(rate, policy)._asdict() | point

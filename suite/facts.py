@@ -52,8 +52,7 @@ def measure(task: Task, pool: int = POOL) -> dict[str, Any]:
     prior = task.prior()
     x = prior.sample(pool, torch.Generator().manual_seed(derive("facts", pool)))  # (B, T)
     log_p = prior.log_prob(x)
-    log_successes = tasks.success_log_probs(task, prior)
-    rate = task.exact(prior) if log_successes is None else float(log_successes.exp().sum())
+    rate, log_successes = tasks.enumerated(task, prior)
     rewards = tasks.verify_heldout(task, x) if log_successes is None else None
     if rate is not None:
         base: dict[str, Any] = {"base_rate": rate, "low": rate, "high": rate, "estimator": "exact", "n": None}

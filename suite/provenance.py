@@ -53,8 +53,14 @@ def describe(error: BaseException) -> dict[str, Any]:
     while first.__cause__ is not None:
         first = first.__cause__
     frames = traceback.extract_tb(first.__traceback__)
-    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else None
+    where = f"{_named(Path(frames[-1].filename))}:{frames[-1].lineno}" if frames else None
     return {"type": type(error).__name__, "message": str(error), "where": where}
+
+
+def _named(path: Path) -> str:
+    """The name of a file; with its folder where it is the engine's, which has a task.py like anyone else."""
+    engine = Path(__file__).resolve().parent
+    return path.relative_to(engine.parent).as_posix() if path.is_relative_to(engine) else path.name
 
 
 def warn_if_engine_differs(earlier: Mapping[str, Any]) -> None:

@@ -133,9 +133,9 @@ class _Run:
         self.device: str = content["device"]
         torch.manual_seed(derive(self.seed, "torch"))
         self.task = build_task(identity.task, identity.task_config)
-        self.verifier = Verifier(self.task.verify)
-        object.__setattr__(self.task, "verify", self.verifier)  # whoever calls it is counted
         with blamed_on(identity.task):
+            self.verifier = Verifier(self.task.verify)
+            object.__setattr__(self.task, "verify", self.verifier)  # whoever calls it is counted
             self.prior = weights.to(self.task.prior(), self.device)
         self.ledger = Ledger(folder / "ledger.sqlite")
         self.evaluated_before = ledger.summarise(self.ledger.batches()).evaluated
@@ -168,7 +168,7 @@ class _Run:
             except (UserError, KeyboardInterrupt) as stop:
                 self.tracker.abort(str(stop) or type(stop).__name__)
                 raise
-            except Exception as raised:
+            except (Exception, SystemExit) as raised:
                 error = provenance.describe(raised)
                 self.tracker.abort(error["message"])
             finally:

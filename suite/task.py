@@ -83,11 +83,18 @@ def valid(task: Task, x: Tensor) -> Tensor | None:
 
 
 def shown(task: Task, x: Tensor) -> list[str] | Tensor:
-    """Samples as text, or as images float (B, H, W)."""
+    """Samples as text, or as images float (B, H, W) in [0, 1]."""
     made = task.show(x)
-    if len(made) != len(x):
+    if isinstance(made, Tensor):
+        right = made.is_floating_point() and made.ndim == 3 and bool(((made >= 0) & (made <= 1)).all())
+        found = f"a tensor {made.dtype} {tuple(made.shape)}"
+    else:
+        right = isinstance(made, list) and all(isinstance(text, str) for text in made)
+        found = f"{len(made)} of them in a list" if isinstance(made, list) else type(made).__name__
+    if not right or len(made) != len(x):
         raise ValueError(
-            f"the task's show(x) must give a text or an image for each of {len(x)} samples, got {len(made)}"
+            f"the task's show(x) must answer with a list of {len(x)} strings, or with images float ({len(x)}, H, W) in "
+            f"[0, 1], got {found}"
         )
     return made
 
@@ -95,7 +102,33 @@ def shown(task: Task, x: Tensor) -> list[str] | Tensor:
 def success_log_probs(task: Task, policy: Policy) -> Tensor | None:
     """log p of every success, float64 (S,); None where the success set is not enumerated."""
     enumerate_ = getattr(task, "success_log_probs", None)
-    return None if enumerate_ is None else enumerate_(policy)
+    log_p = None if enumerate_ is None else enumerate_(policy)
+    if log_p is None:
+        return None
+    if not isinstance(log_p, Tensor) or not log_p.is_floating_point() or log_p.ndim != 1:
+        found = f"{log_p.dtype} {tuple(log_p.shape)}" if isinstance(log_p, Tensor) else type(log_p).__name__
+        raise ValueError(f"the task's success_log_probs(policy) must answer with floats of shape (S,), got {found}")
+    return log_p.double()
+
+
+ROUNDING = 1e-6
+"""What a sum over successes may exceed 1 by."""
+
+
+def enumerated(task: Task, policy: Policy) -> tuple[float | None, Tensor | None]:
+    """The exact success rate and log p of every success, float64 (S,); None for what the task does not enumerate.
+
+    Raises:
+        ValueError: the rate is no number between 0 and 1.
+    """
+    log_p = success_log_probs(task, policy)
+    found = task.exact(policy) if log_p is None else log_p.exp().sum()
+    if found is None:
+        return None, None
+    rate = float(found)
+    if not -ROUNDING <= rate <= 1 + ROUNDING:
+        raise ValueError(f"the task's exact success rate is {rate:g}, not between 0 and 1")
+    return rate, log_p
 
 
 PROPOSAL_TEMPERATURE = 2.0
@@ -111,12 +144,12 @@ def proposal(task: Task, prior: Generator) -> Policy:
 def quantities(task: Task, policy: Policy) -> dict[str, float]:
     """The task's own numbers about a policy; none where it has none."""
     own = getattr(task, "quantities", None)
-    return {} if own is None else own(policy)
+    return {} if own is None else {str(name): float(value) for name, value in own(policy).items()}
 
 
 def assets(task: Task) -> dict[str, str]:
     """sha256 of the task's files by name."""
-    return dict(getattr(task, "assets", {}))
+    return {str(name): str(sha256) for name, sha256 in dict(getattr(task, "assets", {})).items()}
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ import torch
 from suite import config as configs
 from suite import estimators, ledger, records, registry, runner, weights
 from suite import task as tasks
-from suite.errors import UserError
+from suite.errors import UserError, said
 from suite.identity import heldout_stream, kept_task
 from suite.ledger import Ledger
 from suite.records import Record
@@ -97,6 +97,9 @@ def verify_one(record: Record, *, rerun: bool = False) -> Verdict:
             verified = all(check.ok for check in checks)
         except UserError as error:  # a plug-in that is not here, assets that are missing, a task that changed
             checks.append(Check("source", False, str(error)))
+        except (Exception, SystemExit) as error:  # of the task's own code: the other records are still to be checked
+            verified = False
+            checks.append(Check("task", False, said(error)))
         finally:
             torch.set_num_threads(before)
     if verified is not None:
@@ -144,7 +147,7 @@ def check_ledger(record: Record, task: Task) -> list[Check]:
         if batch.rewards is None:
             differing += int(batch.priced.sum())
         else:
-            differing += int((task.verify(batch.x).bool().cpu() != batch.rewards).sum())
+            differing += int((tasks.verified(task.verify, batch.x).cpu() != batch.rewards).sum())
     budget = record.identity["budget"]
     return [
         Check("budget", summary.nre <= budget, f"{summary.nre} of {budget} charged"),

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from suite.generators import Forest
 from suite.policy import Generator, Policy
-from tasks.addition_attack import Attack, Config
+from tasks.addition_attack import Attack
+from tasks.addition_attacker import UniformQuestions
 from tasks.addition_grammar import EQUALS, SYMBOLS
 from tasks.addition_pretrain import RECIPES, pretrain, unpack
 
@@ -32,10 +33,6 @@ class Addition(Attack):
 
     recipe = RECIPES["addition-v1"]
     files = ("attacker.safetensors", "failures.safetensors", "target.safetensors")
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.space = self.grammar.questions if self.leading_zeros else self.grammar.questions_without_zeros
 
     @functools.cached_property
     def table(self) -> Tensor:
@@ -66,6 +63,9 @@ class Addition(Attack):
 
     def exact(self, policy: Policy) -> float:
         return float(self.success_log_probs(policy).exp().sum())
+
+    def references(self) -> dict[str, Policy]:
+        return {"uniform": UniformQuestions(self.grammar, self.leading_zeros)}
 
     def proposal(self, prior: Generator) -> Policy:
         """Questions at random: of the proposals tried on the prior, the one with most effective hits."""

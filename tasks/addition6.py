@@ -32,12 +32,8 @@ class Addition6(Attack):
         """There are too many questions."""
         return
 
-    def references(self) -> dict[str, Policy]:
-        """None: of no policy is the success rate enumerated."""
-        return {}
-
     def proposal(self, prior: Generator) -> Policy:
-        """Questions of all lengths alike, where the target errs most."""
+        """Questions of all lengths alike: leading zeros, and the short and mixed ones that the prior seldom writes."""
         return QuestionsByLength(self.grammar)
 
     @classmethod

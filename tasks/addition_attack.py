@@ -11,8 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from suite.assets import read_manifest
-from suite.policy import Policy
-from tasks.addition_attacker import Attacker, UniformQuestions
+from tasks.addition_attacker import Attacker
 from tasks.addition_pretrain import Recipe
 from tasks.addition_target import Target
 
@@ -40,6 +39,7 @@ class Attack:
         self.folder = self.home()
         self.manifest = read_manifest(self.folder, self.files)
         self.assets: dict[str, str] = self.manifest["files"]
+        self.space = self.grammar.questions if self.leading_zeros else self.grammar.questions_without_zeros
 
     @classmethod
     def home(cls) -> Path:
@@ -68,6 +68,3 @@ class Attack:
 
     def show(self, x: Tensor) -> list[str]:
         return self.grammar.text(x)
-
-    def references(self) -> dict[str, Policy]:
-        return {"uniform": UniformQuestions(self.grammar, self.leading_zeros)}

@@ -3,7 +3,8 @@
 Prior: a transformer over the image's patches of 2 x 2 binary pixels, trained on zeros and, with a weight of 1e-3, on
 all digits. Reward 1 when the image is a six: a frozen classifier is sure, p(six) > 0.99, and a density model of all
 digits finds it as likely as real sixes are, above the 1st percentile of their log-density. Without the second condition
-noise would be rewarded. Sparse because the prior draws sixes about as often as it met them, one in ten thousand.
+noise would be rewarded. Sparse because the prior seldom met sixes: it draws two in ten thousand, about half of
+which are not what it learnt but where it errs.
 
 Source: arXiv 2510.09596, the experiment on MNIST; images: Alpaydin and Kaynak, "Optical Recognition of Handwritten
 Digits", UCI (1998), as embedded in scikit-learn.
@@ -46,6 +47,8 @@ class Digits:
 
     config: Config
     name: ClassVar[str] = "digits-0to6-v1"
+    space: ClassVar[int] = 2**64
+    """Binary images."""
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -84,6 +84,12 @@ class Gsm8kHard:
         if fill is None:
             raise UserError(f"--task.model {self.config.model} has no pad token; pass --task.pad end")
         prompt, known = self.prompt_tokens(tokenizer), int(model.config.vocab_size)
+        positions = getattr(model.config, "max_position_embeddings", None)
+        if positions is not None and len(prompt) + self.config.length > positions:
+            raise UserError(
+                f"--task.length {self.config.length}: the prompt has {len(prompt)} tokens and --task.model "
+                f"{self.config.model} {positions} positions; use at most {positions - len(prompt)}"
+            )
         if fill >= known > max(end, int(prompt.max())):
             raise UserError(f"--task.model {self.config.model} lacks its tokenizer's pad token; pass --task.pad end")
         if max(end, int(prompt.max())) >= known:
@@ -103,7 +109,10 @@ class Gsm8kHard:
         else:
             asked = [{"role": "user", "content": self.question}]
             text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-        return torch.tensor(tokenizer(text, add_special_tokens=False)["input_ids"], dtype=torch.long)
+        tokens: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        if not tokens:
+            raise UserError(f"--task.model {self.config.model} has an empty chat template; pass --task.prompt plain")
+        return torch.tensor(tokens, dtype=torch.long)
 
     def show(self, x: Tensor) -> list[str]:
         texts: list[str] = self.loaded[1].batch_decode(x.cpu(), skip_special_tokens=True)

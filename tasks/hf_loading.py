@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from suite.assets import sha256
 from suite.errors import UserError
 from tasks.extras import first_line, library
 
@@ -71,11 +72,11 @@ def load_model(name: str) -> tuple[Any, Any, str]:
 
 
 def identity_of(name: str, model: Any) -> str:
-    """The commit of a hub model; one sha256 over the weights of a local one."""
+    """The commit of a hub model; one sha256 over the files of a local one, its tokenizer's and chat template too."""
     commit = getattr(model.config, "_commit_hash", None)
     if commit:
         return str(commit)
     digest = hashlib.sha256()
-    for path in sorted(Path(name).glob("*.safetensors")):
-        digest.update(path.read_bytes())
+    for path in sorted(path for path in Path(name).iterdir() if path.is_file()):
+        digest.update(f"{path.name}\0{sha256(path)}\n".encode())
     return digest.hexdigest()

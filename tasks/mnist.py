@@ -34,6 +34,7 @@ class Mnist(digits.Digits):
 
     config: Config
     name = "mnist-0to6-v1"
+    space = 2**784
     extra: ClassVar[str] = "images"
 
     def __init__(self, config: Config) -> None:

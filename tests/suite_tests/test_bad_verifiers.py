@@ -9,6 +9,7 @@ import pytest
 
 from suite import cli, runner
 from suite.ledger import Ledger
+from suite.verify import verify
 
 TASK = """
 import torch
@@ -81,7 +82,9 @@ def test_the_charge_is_kept_and_the_same_command_goes_on_from_there(tmp_path: Pa
     assert record.status == "failed"
     assert record.result["error"]["type"] == "VerifierError"
     assert record.result["error"]["message"].startswith(message)
-    assert record.result["error"]["where"].startswith("my_task.py:" if "the verifier raised" in message else "task.py:")
+    assert record.result["error"]["where"].startswith(
+        "my_task.py:" if "the verifier raised" in message else "suite/task.py:"
+    )
     assert record.result["nre"] == 150  # three batches were charged, two answered
     assert len(record.result["curve"]) == 3  # the prior and two rounds
     batches = list(Ledger(record.folder / "ledger.sqlite").batches())
@@ -170,7 +173,25 @@ WRONG = {
         "prior = Table(torch.zeros(64)); prior.vocab_size = 8; return prior",
         "symbols must lie in 0..7, got 0..63",
     ),
-    "show": ("return [str(code)", "return ['one'] or [str(code)", "a text or an image for each of 8 samples, got 1"),
+    "few texts": ("return [str(code)", "return ['one'] or [str(code)", "a list of 8 strings, or with images float"),
+    "numbers shown": ("return [str(code)", "return [code", "in [0, 1], got 8 of them in a list"),
+    "one string shown": ("return [str(code)", "return 'samples!' or [str(code)", "in [0, 1], got str"),
+    "flat images": (
+        "return [str(code)",
+        "return torch.rand(8)\n        [str(code)",
+        "got a tensor torch.float32 (8,)",
+    ),
+    "bright images": (
+        "return [str(code)",
+        "return torch.full((8, 2, 2), 1.5)\n        [str(code)",
+        "[0, 1], got a tensor torch.float32 (8, 2, 2)",
+    ),
+    "leaves in show": ("return [str(code)", "raise SystemExit(3) or [str(code)", "3"),
+    "quantities": (
+        "    def exact(self",
+        "    def quantities(self, policy):\n        return {'a': 'b'}\n\n    def exact(self",
+        "could not convert string to float",
+    ),
     "valid": (
         "    def exact(self",
         "    def valid(self, x):\n        return x >= 0\n\n    def exact(self",
@@ -192,3 +213,52 @@ def test_what_is_measured_beside_the_rate_is_checked_too(tmp_path: Path, name: s
     record = run(task, tmp_path / "results", heldout="100")
     assert record.status == "failed"
     assert message in record.result["error"]["message"]
+    assert not record.result["error"]["where"].startswith("task.py")  # the engine's is suite/task.py
+
+
+ENUMERATED = {
+    "a row": ("torch.zeros(1, 4)", "must answer with floats of shape (S,), got torch.float32 (1, 4)"),
+    "a list": ("[0.0]", "must answer with floats of shape (S,), got list"),
+    "a number": ("torch.tensor(0.0)", "must answer with floats of shape (S,), got torch.float32 ()"),
+    "too much": ("torch.zeros(2)", "the task's exact success rate is 2, not between 0 and 1"),
+    "no number": ("torch.tensor([torch.nan])", "the task's exact success rate is nan, not between 0 and 1"),
+}
+
+
+@pytest.mark.parametrize("name", ENUMERATED)
+def test_enumerated_successes_are_checked_by_runs_and_by_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    wrong, message = ENUMERATED[name]
+    task = tmp_path / "my_task.py"
+    source = TASK.replace("{statement}", "pass").replace("{mended}", "").replace("return None", "return 0.5")
+    task.write_text(source + f"\n    def success_log_probs(self, policy):\n        return {wrong}\n")
+    record = run(task, tmp_path / "results")
+    assert record.status == "failed"
+    assert message in record.result["error"]["message"]
+    assert cli.main(["list", "--measure", f"{task}:Task"]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "measured.json").exists()
+
+
+def test_a_task_without_a_verifier_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = tmp_path / "my_task.py"
+    task.write_text(TASK.replace("def verify(self", "def check(self"))
+    words = ["run", "--task", f"{task}:Task", "--baseline", "pretrained", "--tracking", "off", "--quiet"]
+    assert cli.main([*words, "--results", str(tmp_path / "results")]) == 2
+    assert "'Task' object has no attribute 'verify'" in capsys.readouterr().err
+
+
+def test_verification_goes_on_after_a_verifier_that_breaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers during the run and breaks at the third batch when it is asked again."""
+    monkeypatch.chdir(tmp_path)
+    task, mended = tmp_path / "my_task.py", tmp_path / "mended"
+    task.write_text(TASK.replace("{mended}", str(mended)).replace("{statement}", "raise OSError('laboratory closed')"))
+    mended.touch()
+    assert run(task, tmp_path / "results").status == "finished"
+    runner.run("gaussian-v1", "pretrained", budget=500, results=tmp_path / "results", tracking="off")
+    mended.unlink()
+    verdicts = {verdict.task: verdict for verdict in verify(tmp_path / "results")}
+    assert verdicts["gaussian-v1"].verified
+    assert verdicts["my_task.py:Task"].verified is False
+    assert "the verifier raised OSError: laboratory closed" in verdicts["my_task.py:Task"].checks[-1].detail

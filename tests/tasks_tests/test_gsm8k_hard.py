@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def build(folder: Path, *, chat: bool = True, pad: bool = True) -> Path:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=64,
+        max_position_embeddings=512,
         initializer_range=0.3,
         tie_word_embeddings=True,
     )
@@ -288,6 +289,37 @@ def test_a_model_that_lacks_its_pad_token_is_refused(
     assert Gsm8kHard(Config(question=0, model=str(bare), dataset=str(dataset), pad="end")).prior().fill == 1
 
 
+def test_a_solution_longer_than_the_model_reads_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, dataset: Path
+) -> None:
+    line = refused(capsys, tmp_path, question=0, model=model, dataset=dataset, length=500)
+    assert "the prompt has 17 tokens and" in line
+    assert "512 positions; use at most 495" in line
+
+
+def test_an_empty_chat_template_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "TEMPLATE", " ".strip())
+    bare = build(tmp_path / "bare")
+    line = refused(capsys, tmp_path, question=0, model=bare, dataset=dataset)
+    assert "has an empty chat template; pass --task.prompt plain" in line
+
+
+def test_another_template_or_other_weights_are_another_cell(tmp_path: Path, dataset: Path) -> None:
+    folder = build(tmp_path / "model")
+    found = set()
+    for _ in range(3):
+        hf_loading.load_model.cache_clear()
+        found.add(Gsm8kHard(Config(question=0, model=str(folder), dataset=str(dataset))).assets["model"])
+        if len(found) == 1:
+            (folder / "chat_template.jinja").write_text("say {{ messages[0].content }}")
+        else:
+            weights = folder / "model.safetensors"
+            weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    assert len(found) == 3
+
+
 def test_a_hub_that_does_not_answer_is_asked_once(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,8 +386,6 @@ def test_a_dataset_of_another_schema_is_refused(
 def test_missing_extras_are_named(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: Path
 ) -> None:
-    import sys
-
     hf_loading.load_rows.cache_clear()
     monkeypatch.setitem(sys.modules, "datasets", None)  # what makes an import raise ImportError
     line = refused(capsys, tmp_path, question=0, model="any", dataset=dataset)
