@@ -36,7 +36,7 @@ BLOCK = 10_000
 
 @dataclasses.dataclass(frozen=True)
 class PlaceRecipe(Recipe):
-    """What fixes a pair whose target knows place values."""
+    """What fixes a pair whose target knows place values; the attacker is taken by a rule that needs no `tolerance`."""
 
     digits: int = 6
     spread: Spread = "values"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from reports import select, stats, style
+from reports import leaderboard, select, stats, style
 from reports.text import plain
 from suite.records import Record, canonical
 
@@ -60,13 +60,22 @@ def figure(records: Sequence[Record], paper: Mapping[int, float] | None = None) 
 def by_epochs(records: Sequence[Record]) -> dict[tuple[str, str, Hashable], Scaling]:
     """{(baseline, its other fields, arena): {epochs: improvement of every seed}}, epochs ascending."""
     groups: dict[tuple[str, str, Hashable], Scaling] = defaultdict(lambda: defaultdict(list))
-    for record in records:
+    for record, gain in improvements(records):
         config = record.identity["baseline"]["config"]
-        gain = record.result["improvement_final"]
-        if FIELD in config and gain is not None and not record.identity["baseline"]["control"]:
+        if FIELD in config and not record.identity["baseline"]["control"]:
             rest = {name: value for name, value in config.items() if name != FIELD}
             groups[record.baseline, canonical(rest), arena(record)][config[FIELD]].append(gain)
     return {key: dict(sorted(group.items())) for key, group in groups.items()}
+
+
+def improvements(records: Sequence[Record]) -> Iterator[tuple[Record, float]]:
+    """Final success rate of each finished run over the base that all runs measured together, as in the leaderboard."""
+    bases = leaderboard.base_rates(records)
+    for record in records:
+        final = record.result["final"]
+        base = bases[leaderboard.base_key(record)].value if final else None
+        if base:
+            yield record, final["success_rate"] / base
 
 
 def arena(record: Record) -> Hashable:
@@ -86,9 +95,8 @@ def arenas(records: Sequence[Record]) -> dict[Hashable, list[Record]]:
 def controls(records: Sequence[Record]) -> dict[str, list[float]]:
     """{control: final improvement of every seed}."""
     gains: dict[str, list[float]] = defaultdict(list)
-    for record in records:
-        gain = record.result["improvement_final"]
-        if record.identity["baseline"]["control"] and gain is not None:
+    for record, gain in improvements(records):
+        if record.identity["baseline"]["control"]:
             gains[record.baseline].append(gain)
     return dict(sorted(gains.items()))
 
