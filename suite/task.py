@@ -77,9 +77,15 @@ def valid(task: Task, x: Tensor) -> Tensor | None:
         return None
     answer = check(x)
     if not isinstance(answer, Tensor) or answer.dtype != torch.bool or answer.shape != (len(x),):
-        found = f"{answer.dtype} {tuple(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__
-        raise ValueError(f"the task's valid(x) must answer with a bool tensor of shape ({len(x)},), got {found}")
+        raise ValueError(
+            f"the task's valid(x) must answer with a bool tensor of shape ({len(x)},), got {_kind(answer)}"
+        )
     return answer
+
+
+def _kind(answer: object) -> str:
+    """Type and shape of what a task answered, for an error."""
+    return f"{answer.dtype} {tuple(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__
 
 
 def shown(task: Task, x: Tensor) -> list[str] | Tensor:
@@ -87,10 +93,10 @@ def shown(task: Task, x: Tensor) -> list[str] | Tensor:
     made = task.show(x)
     if isinstance(made, Tensor):
         right = made.is_floating_point() and made.ndim == 3 and bool(((made >= 0) & (made <= 1)).all())
-        found = f"a tensor {made.dtype} {tuple(made.shape)}"
+        found = f"a tensor {_kind(made)}"
     else:
         right = isinstance(made, list) and all(isinstance(text, str) for text in made)
-        found = f"{len(made)} of them in a list" if isinstance(made, list) else type(made).__name__
+        found = f"{len(made)} of them in a list" if isinstance(made, list) else _kind(made)
     if not right or len(made) != len(x):
         raise ValueError(
             f"the task's show(x) must answer with a list of {len(x)} strings, or with images float ({len(x)}, H, W) in "
@@ -106,8 +112,8 @@ def success_log_probs(task: Task, policy: Policy) -> Tensor | None:
     if log_p is None:
         return None
     if not isinstance(log_p, Tensor) or not log_p.is_floating_point() or log_p.ndim != 1:
-        found = f"{log_p.dtype} {tuple(log_p.shape)}" if isinstance(log_p, Tensor) else type(log_p).__name__
-        raise ValueError(f"the task's success_log_probs(policy) must answer with floats of shape (S,), got {found}")
+        kind = _kind(log_p)
+        raise ValueError(f"the task's success_log_probs(policy) must answer with floats of shape (S,), got {kind}")
     return log_p.double()
 
 

@@ -90,13 +90,13 @@ class Gsm8kHard:
                 f"--task.length {self.config.length}: the prompt has {len(prompt)} tokens and --task.model "
                 f"{self.config.model} {positions} positions; use at most {positions - len(prompt)}"
             )
-        if fill >= known > max(end, int(prompt.max())):
-            raise UserError(f"--task.model {self.config.model} lacks its tokenizer's pad token; pass --task.pad end")
         if max(end, int(prompt.max())) >= known:
             raise UserError(
                 f"--task.model {self.config.model} has {known} tokens, its tokenizer {len(tokenizer)}: they do not "
                 "belong together; choose another model"
             )
+        if fill >= known:
+            raise UserError(f"--task.model {self.config.model} lacks its tokenizer's pad token; pass --task.pad end")
         net = CausalLM(model, prompt, length=self.config.length, end=end, fill=fill, saved=self.config.save)
         return net.clone()
 

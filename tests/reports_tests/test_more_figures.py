@@ -80,6 +80,14 @@ def test_a_seed_of_a_control_without_a_success_is_not_left_out(results: Any) -> 
     assert sorted(scaling.controls(found)["uniform"]) == pytest.approx([0, 2])
 
 
+def test_improvements_are_over_the_base_of_all_runs_together(results: Any) -> None:
+    """Counted bases of 1e-3 and 3e-3 are one base of 2e-3."""
+    for seed, base in enumerate((1e-3, 3e-3)):
+        results.add("uniform", seed=seed, rates=(base, 1e-2), n=10_000)
+    found, _ = read(results)
+    assert scaling.controls(found)["uniform"] == pytest.approx([5, 5])
+
+
 def test_the_best_so_far_is_chosen_on_one_half_and_shown_from_the_other() -> None:
     """The first half picks round 1 (9 of 50 over 1 and 8); its second half has 2 of 50, and that is what counts."""
     curve = [
