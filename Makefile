@@ -60,7 +60,7 @@ check: $(STAMP)
 # Slower than here before (.speed.json), or, with AGAINST=origin/main, than the commit that HEAD shares with that.
 gate: $(STAMP)
 	rm -rf .gate
-	OMP_NUM_THREADS=1 $(BIN)/suite check --reference reports/reference/suite --results .gate --mode $(MODE) --run
+	OMP_NUM_THREADS=1 $(BIN)/suite check --reference tests/gate/reference/suite --results .gate --mode $(MODE) --run
 	$(BIN)/python -m tests.benchmarks.speed $(if $(AGAINST),--against '$(AGAINST)',--baseline .speed.json)
 
 format: $(STAMP)

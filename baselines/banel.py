@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from baselines.filtering import keep_highest, log_ratio, threshold
+from baselines.common.filtering import keep_highest, log_ratio, threshold
 from suite.config import setting, tunable
 from suite.oracle import Oracle
 from suite.policy import Acceptance, Filtered, Generator, Policy, Round

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from baselines.novelty import NoveltyConfig, one_hot, policy_gradient
+from baselines.common.novelty import NoveltyConfig, one_hot, policy_gradient
 from suite.config import retuned, tunable
 from suite.oracle import Oracle
 from suite.policy import Generator, Round

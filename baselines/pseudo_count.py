@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from baselines.novelty import NoveltyConfig, policy_gradient
+from baselines.common.novelty import NoveltyConfig, policy_gradient
 from suite import compute
 from suite.config import retuned, setting, tunable
 from suite.generators import Neural

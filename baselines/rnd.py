@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from baselines.novelty import NoveltyConfig, policy_gradient
-from baselines.novelty_net import RandomNetworkDistillation
+from baselines.common.novelty import NoveltyConfig, policy_gradient
+from baselines.common.novelty_net import RandomNetworkDistillation
 from suite.config import retuned, setting, tunable
 from suite.oracle import Oracle
 from suite.policy import Generator, Round

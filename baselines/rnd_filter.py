@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from baselines.filtering import keep_highest
-from baselines.novelty_net import RandomNetworkDistillation
+from baselines.common.filtering import keep_highest
+from baselines.common.novelty_net import RandomNetworkDistillation
 from suite.config import setting, tunable
 from suite.oracle import Oracle
 from suite.policy import Generator, Round

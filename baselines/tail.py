@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from baselines.filtering import keep_highest
+from baselines.common.filtering import keep_highest
 from suite.config import setting, tunable
 from suite.oracle import Oracle
 from suite.policy import Generator, Round

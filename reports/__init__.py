@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from suite.records import Record
+    from suite.store.records import Record
 
 POINT = (
     "round",
@@ -54,7 +54,7 @@ def load(results: Path | str | None = None) -> pd.DataFrame:
     Raises:
         UserError: no such folder, or no record in it.
     """
-    from reports import select
+    from reports.read import select
 
     records, broken = select.read(results)
     for line in broken:
@@ -72,7 +72,7 @@ def frame(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def _points(record: Record) -> list[dict[str, Any]]:
-    from suite.records import canonical
+    from suite.store.records import canonical
 
     identity = record.identity
     run = {

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reports import readme as marked
-from reports.text import plain
+from reports.tables.text import plain
+from reports.write import readme as marked
 from suite import registry
 from suite.commands.options import switch
 from suite.config import nearest
 from suite.errors import UserError
-from suite.records import results_folder
+from suite.store.records import results_folder
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from reports.row import Row
-    from suite.records import Record
+    from reports.board.row import Row
+    from suite.store.records import Record
 
 KINDS: dict[str, Callable[[Record], Sequence[str]]] = {
     "task": lambda record: (record.task,),
@@ -68,7 +68,11 @@ def report(
     """
     from rich.console import Console
 
-    from reports import figures, leaderboard, origin, outputs, page, select, terminal, wandb_source, wandb_target
+    from reports import figures, page
+    from reports.board import leaderboard
+    from reports.read import origin, select, wandb_source
+    from reports.tables import terminal
+    from reports.write import outputs, wandb_target
 
     if readme is not None:
         marked.read(readme)
@@ -136,7 +140,8 @@ def _only(
 
 def _tables(rows: Sequence[Row]) -> dict[str, bytes]:
     """File name -> content: the tables of all rows."""
-    from reports import overall, significance, tables
+    from reports.board import overall, significance
+    from reports.tables import render as tables
 
     pairs, together = significance.tests(rows), overall.overall(rows)
     made = {

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from suite._version import __version__
 
 if TYPE_CHECKING:
-    from suite.grid import bench
-    from suite.records import Record
-    from suite.runner import run
+    from suite.cells.grid import bench
+    from suite.cells.runner import run
+    from suite.store.records import Record
 
 __all__ = ["Record", "__version__", "bench", "run"]
 
-_HOMES = {"run": "suite.runner", "bench": "suite.grid", "Record": "suite.records"}
+_HOMES = {"run": "suite.cells.runner", "bench": "suite.cells.grid", "Record": "suite.store.records"}
 
 
 def __getattr__(name: str) -> Any:

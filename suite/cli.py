@@ -13,9 +13,9 @@ import click
 
 from suite import registry
 from suite._version import __version__
+from suite.cells.executor import Terminated, raise_on_sigterm
 from suite.config import nearest
 from suite.errors import UserError
-from suite.executor import Terminated, raise_on_sigterm
 
 COMMANDS = {
     "list": "suite.commands.listing:command",
@@ -27,9 +27,9 @@ COMMANDS = {
     "sweep-best": "suite.commands.sweep_best:command",
     "report": "reports.cli:report",
     "verify": "suite.commands.verify:command",
-    "check": "reports.gate_cli:check",
+    "check": "reports.gate.cli:check",
     "pretrain": "suite.commands.pretrain:command",
-    "reproduce": "reports.reproduce:command",
+    "reproduce": "reports.paper.reproduce:command",
     "sync": "suite.commands.sync:command",
 }
 SUMMARIES = {

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from suite import compute
 from suite.errors import BudgetExhausted, UserError
-from suite.ledger import Ledger
 from suite.policy import Generator, Policy, check_samples, made_of_engine_parts, own_types
+from suite.store.ledger import Ledger
 from suite.task import verified
 
 Protocol = Literal["failures-only", "all-rewards"]

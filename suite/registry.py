@@ -28,7 +28,7 @@ from suite.errors import UserError, said
 Kind = Literal["task", "baseline"]
 _TABLES = {"task": ("tasks", "TASKS"), "baseline": ("baselines", "BASELINES")}
 FACTS = "measured.json"
-"""Beside a task's file: what is known of it before any method runs; written by :mod:`suite.facts`."""
+"""In the tasks' package: what is known of each before any method runs. Written by :mod:`suite.measure.facts`."""
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -73,9 +73,17 @@ def tuning_of_defaults(entry: Entry) -> dict[str, Any] | None:
 def facts_of_task(ref: str) -> dict[str, Any]:
     """What `suite list --measure` found of a registered task; empty if it was not run. Nothing is imported."""
     spec = importlib.util.find_spec(_table("task")[ref].rpartition(":")[0])
-    path = Path(spec.origin).parent / FACTS if spec is not None and spec.origin is not None else None
+    path = facts_file(Path(spec.origin)) if spec is not None and spec.origin is not None else None
     facts: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path is not None and path.exists() else {}
     return facts.get(ref, {})
+
+
+def facts_file(source: Path) -> Path:
+    """Where the facts of a task with this source file stand: at the top of its package, else beside the file."""
+    folder = source.resolve().parent
+    while (folder / "__init__.py").exists() and (folder.parent / "__init__.py").exists():
+        folder = folder.parent
+    return folder / FACTS
 
 
 def load(kind: Kind, ref: str) -> Entry:

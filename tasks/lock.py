@@ -3,8 +3,8 @@
 The control for leaks. Prior: exactly uniform over the codes of `dials` dials with `symbols` positions each, N =
 symbols^dials = 100,000 by default. Reward 1 for one code, drawn uniformly. Sparse by counting: base success rate 1 / N.
 Averaged over secrets no method can beat de-duplicated sampling, whatever it learns of the codes that failed; given
-that the secret was not met, its rank by the policy among the untried codes is uniform, and :mod:`suite.leak` tests
-that. A method that wins here has seen the secret.
+that the secret was not met, its rank by the policy among the untried codes is uniform, and :mod:`suite.measure.leak`
+tests that. A method that wins here has seen the secret.
 
 Source: the combination lock of the exploration literature (Koenig and Simmons, "The effect of representation and
 knowledge on goal-directed exploration with reinforcement-learning algorithms", 1996), without its chain of rewards.

@@ -24,7 +24,7 @@ from torch import Tensor
 from suite.config import retuned, setting
 from suite.generators import Factored
 from suite.policy import Generator, Policy
-from tasks.extras import library
+from tasks.common.extras import library
 
 BASES = "ACGU"
 PAIRS = tuple(zip("AUCGGU", "UAGCUG", strict=True))

@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 from suite.generators import Shape, Table, Transformer
-from suite.ledger import Ledger
 from suite.oracle import Oracle, Verifier
+from suite.store.ledger import Ledger
 
 RAM = Path("/dev/shm")
 if "TMPDIR" not in os.environ and os.access(RAM, os.W_OK) and shutil.disk_usage(RAM).free > 4 * 2**30:

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from suite import cli, records
+from suite import cli
+from suite.store import records
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "cluster.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)

@@ -8,6 +8,7 @@ import importlib
 import inspect
 import json
 import math
+import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -22,11 +23,12 @@ import baselines
 import tasks
 from baselines import BASELINES, CONTROLS
 from suite import config as configs
-from suite import registry, runner
+from suite import registry
 from suite import task as engine
+from suite.cells import runner
 from suite.oracle import Oracle
 from suite.policy import Generator, Policy, Tempered
-from suite.records import Record, canonical
+from suite.store.records import Record, canonical
 from suite.task import Task
 from tasks import TAGS, TASKS
 
@@ -82,9 +84,9 @@ def base_rate_of(ref: str) -> float | None:
 
 
 def modules(package: ModuleType) -> Iterator[ModuleType]:
-    for path in sorted(Path(package.__path__[0]).glob("*.py")):
-        if path.stem != "__init__":
-            yield importlib.import_module(f"{package.__name__}.{path.stem}")
+    """Every module below a package, those of its folders too."""
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        yield importlib.import_module(found.name)
 
 
 def test_every_file_with_a_run_is_in_the_table_of_baselines() -> None:

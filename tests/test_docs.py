@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from suite import cli, records
+from suite import cli
+from suite.store import records
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from suite import runner
+from suite.cells import runner
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from scipy import stats as scipy_stats
 
 from reports import stats
 from reports.stats import Estimate, Sample
-from suite import intervals
+from suite.measure import intervals
 
 SIGMA = 1.3
 N = 10_000
@@ -29,7 +29,7 @@ Rng = np.random.Generator
 
 @functools.cache
 def clopper_pearson(hits: int, n: int) -> tuple[float, float]:
-    """The ends of `suite.intervals.clopper_pearson` as quantiles of beta laws, which is faster."""
+    """The ends of `suite.measure.intervals.clopper_pearson` as quantiles of beta laws, which is faster."""
     low = float(special.betaincinv(hits, n - hits + 1, 0.025)) if hits else 0.0
     return low, float(special.betaincinv(hits + 1, n - hits, 0.975)) if hits < n else 1.0
 

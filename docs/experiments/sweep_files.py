@@ -1,6 +1,6 @@
 """Write sweeps/: one file for each baseline with something to tune and each task family with a tuning variant.
 
-The file FAMILY-BASELINE.yaml tunes on FAMILY-tune-v1 and names FAMILY-v1 as the task to report on. Other files, such as
+The file FAMILY/BASELINE.yaml tunes on FAMILY-tune-v1 and names FAMILY-v1 as the task to report on. Other files, such as
 those for W&B's scheduler, are written anew as their first line says.
 
     python docs/experiments/sweep_files.py        (or: make sweeps)
@@ -34,7 +34,7 @@ def baselines() -> list[str]:
 def wanted() -> dict[str, str]:
     """{file name: command that writes it} of every family and baseline."""
     return {
-        f"{family}-{name}.yaml": f"sweep-init --task {family}{TUNED} --baseline {name} --report {family}-v1"
+        f"{family}/{name}.yaml": f"sweep-init --task {family}{TUNED} --baseline {name} --report {family}-v1"
         for family in families()
         for name in baselines()
     }
@@ -54,8 +54,9 @@ def written(command: str) -> str:
 
 
 def main() -> None:
-    commands = {path.name: made_by(path) for path in FOLDER.glob("*.yaml")} | wanted()
+    commands = {str(path.relative_to(FOLDER)): made_by(path) for path in FOLDER.glob("*/*.yaml")} | wanted()
     for name, command in commands.items():
+        (FOLDER / name).parent.mkdir(exist_ok=True)
         (FOLDER / name).write_text(written(command))
 
 

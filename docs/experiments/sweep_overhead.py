@@ -29,10 +29,10 @@ from unittest import mock
 import optuna
 
 from suite import search
-from suite.records import Record
 from suite.search import objective
+from suite.store.records import Record
 
-SWEEP = Path(__file__).parents[2] / "sweeps" / "addition-banel.yaml"
+SWEEP = Path(__file__).parents[2] / "sweeps" / "addition" / "banel.yaml"
 
 
 def asleep(seconds: float) -> Any:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from reports.row import Row
-    from suite.records import Record
+    from reports.board.row import Row
+    from suite.store.records import Record
 
 
 class Drawn(NamedTuple):
@@ -31,7 +31,7 @@ def of_report(records: Sequence[Record], rows: Sequence[Row]) -> list[Drawn]:
 
     Args:
         records: those behind the rows.
-        rows: from :func:`reports.leaderboard.rows`.
+        rows: from :func:`reports.board.leaderboard.rows`.
     """
     from reports.figures import bars, compute, curves, gallery, profiles, scaling, sweeps
 

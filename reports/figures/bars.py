@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reports import style
-from reports.columns import untestable
-from reports.row import Row
-from reports.tables import blocks, title
-from reports.text import plain
+from reports.board.row import Row
+from reports.figures import style
+from reports.tables.columns import untestable
+from reports.tables.render import blocks, title
+from reports.tables.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

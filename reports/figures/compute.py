@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from reports import stats, style
-from reports.row import Row
-from reports.series import flops
-from reports.tables import blocks, title
-from reports.text import plain
-from suite.records import Record
+from reports import stats
+from reports.board.row import Row
+from reports.figures import style
+from reports.read.series import flops
+from reports.tables.render import blocks, title
+from reports.tables.text import plain
+from suite.store.records import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,12 +8,14 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from reports import series, stats, style
-from reports.row import Row
-from reports.series import Which
-from reports.tables import blocks, title
-from reports.text import plain, rate
-from suite.records import Record
+from reports import stats
+from reports.board.row import Row
+from reports.figures import style
+from reports.read import series
+from reports.read.series import Which
+from reports.tables.render import blocks, title
+from reports.tables.text import plain, rate
+from suite.store.records import Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +45,7 @@ def figure(records: Sequence[Record], rows: Sequence[Row]) -> Figure | None:
 
     Args:
         records: those behind the rows; others are not drawn.
-        rows: of one task, from :func:`reports.leaderboard.rows`.
+        rows: of one task, from :func:`reports.board.leaderboard.rows`.
 
     Returns:
         The figure, or None where nothing was measured: held-out off, or failed runs only.

@@ -6,10 +6,11 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from reports import series, style
-from reports.row import Row
-from reports.text import measured, plain
-from suite.records import Record
+from reports.board.row import Row
+from reports.figures import style
+from reports.read import series
+from reports.tables.text import measured, plain
+from suite.store.records import Record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,9 +99,10 @@ def images(record: Record, n: int = SHOWN) -> dict[str, np.ndarray[Any, Any]]:
     """
     import torch
 
-    from suite import config, registry, seeding, weights
+    from suite import config, registry, seeding
+    from suite.cells.identity import build_task
     from suite.errors import UserError
-    from suite.identity import build_task
+    from suite.store import weights
 
     saved = {which: record.folder / f"policy-{which}.safetensors" for which in ("best", "final")}
     if not all(path.exists() for path in saved.values()):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reports import style
+from reports.figures import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,10 +52,10 @@ def watch(seed: int = 0, *, budget: int = 2000, config: dict[str, object] | None
 
     from suite import config as configs
     from suite import registry
-    from suite.identity import cell_seed
-    from suite.ledger import Ledger
+    from suite.cells.identity import cell_seed
     from suite.oracle import Oracle, Verifier
     from suite.seeding import Streams, derive
+    from suite.store.ledger import Ledger
 
     task_entry, method = registry.load("task", TASK), registry.load("baseline", BASELINE)
     task = task_entry.target(configs.build(task_entry.config_class, {}))

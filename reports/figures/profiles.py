@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from reports import style
-from reports.row import Row
-from reports.text import plain
-from suite.records import Record
+from reports.board.row import Row
+from reports.figures import style
+from reports.tables.text import plain
+from suite.store.records import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

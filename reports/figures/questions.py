@@ -6,12 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from reports import series, style
-from reports.row import Row
-from reports.series import At
-from reports.tables import blocks
-from reports.text import plain, rate
-from suite.records import Record
+from reports.board.row import Row
+from reports.figures import style
+from reports.read import series
+from reports.read.series import At
+from reports.tables.render import blocks
+from reports.tables.text import plain, rate
+from suite.store.records import Record
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -31,7 +32,7 @@ def figure(records: Sequence[Record], rows: Sequence[Row], methods: Sequence[str
 
     Args:
         records: those behind the rows; others are not drawn.
-        rows: of one task at several questions, from :func:`reports.leaderboard.rows`.
+        rows: of one task at several questions, from :func:`reports.board.leaderboard.rows`.
         methods: the baselines whose curves are drawn.
     """
     runs = {record.cell: record for record in records if record.status == "finished"}

@@ -6,9 +6,12 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from reports import leaderboard, select, stats, style
-from reports.text import plain
-from suite.records import Record, canonical
+from reports import stats
+from reports.board import leaderboard
+from reports.figures import style
+from reports.read import select
+from reports.tables.text import plain
+from suite.store.records import Record, canonical
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

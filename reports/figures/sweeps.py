@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reports import style
-from reports.text import plain
-from suite.records import Record, canonical
+from reports.figures import style
+from reports.tables.text import plain
+from suite.store.records import Record, canonical
 
 if TYPE_CHECKING:
     import optuna

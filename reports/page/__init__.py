@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite.records import Record
+from suite.store.records import Record
 
 if TYPE_CHECKING:
+    from reports.board.row import Row
     from reports.figures import Drawn
-    from reports.row import Row
 
 HERE = Path(__file__).parent
 LARGEST_SVG = 90_000
@@ -31,16 +31,17 @@ def render(
 
     Args:
         records: those behind the rows.
-        rows: from :func:`reports.leaderboard.rows`.
+        rows: from :func:`reports.board.leaderboard.rows`.
         drawn: from :func:`reports.figures.of_report`.
         notes: what a reader has to be told about the records: failures, mixtures, files that were skipped.
-        made: which commits the records come from, from :func:`reports.origin.of`.
+        made: which commits the records come from, from :func:`reports.read.origin.of`.
     """
     import jinja2
     from markupsafe import Markup
 
-    from reports import tables, text
     from reports.page import grids, runs, words
+    from reports.tables import render as tables
+    from reports.tables import text
 
     places = {cell: i for i, row in enumerate(rows) for cell in row.cells}
     records = sorted(records, key=lambda record: (places.get(record.cell, len(rows)), record.seed))
@@ -77,8 +78,8 @@ def _section(i: int, task: str, rows: Sequence[Row]) -> dict[str, Any]:
     """What the template shows of one task, but its figures."""
     from markupsafe import Markup
 
-    from reports import tables
     from reports.page import grids, words
+    from reports.tables import render as tables
 
     settings = [
         {
@@ -98,7 +99,7 @@ def _pictures(drawn: Sequence[Drawn], left: int) -> list[dict[str, Any]]:
 
     from markupsafe import Markup
 
-    from reports import style
+    from reports.figures import style
 
     pictures = []
     for item in drawn:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from reports import columns
-from reports.row import Row
-from reports.text import count, measured, plain, rate
-from suite import records as engine
-from suite.records import Record
+from reports.board.row import Row
+from reports.tables import columns
+from reports.tables.text import count, measured, plain, rate
+from suite.store import records as engine
+from suite.store.records import Record
 
 # Cells begin with the number they are sorted by: "8.97 [8.44, 9.52]", "< 3.7e-4", "7,500 (10)"; unknown ones go last.
 _BY_NUMBER = """function (data, type) {

@@ -13,10 +13,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from reports import series
+from reports.board.row import Row
 from reports.figures import gallery
-from reports.row import Row
-from suite.records import Record
+from reports.read import series
+from suite.store.records import Record
 
 GROUP = 100
 """Runs that are unpacked together."""

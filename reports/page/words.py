@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports.columns import untestable
-from reports.row import Row
+from reports.board.row import Row
 from reports.stats import MIN_SEEDS
-from reports.text import count, interval, number, plain, rate
-from suite.records import Record
+from reports.tables.columns import untestable
+from reports.tables.text import count, interval, number, plain, rate
+from suite.store.records import Record
 
 
 def counts(records: Sequence[Record], rows: Sequence[Row]) -> str:

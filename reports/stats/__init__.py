@@ -22,7 +22,7 @@ from reports.stats.sample import Sample, identical
 from reports.stats.summary import Estimate, geometric_mean, iqm, mean, median, sd
 from reports.stats.survival import censored_median
 from reports.stats.within import expected_evaluations, pass_at, pooled_rate
-from suite.curves import area_over_log_nre, nre_to
+from suite.measure.curves import area_over_log_nre, nre_to
 
 __all__ = [
     "MIN_SEEDS",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from scipy import optimize, special
 
 from reports.stats.sample import Moments, Sample, exp, logs, moments
-from suite.intervals import clopper_pearson
+from suite.measure.intervals import clopper_pearson
 
 MIN_SEEDS = 8
 """Below this many seeds on either side a comparison is called untestable."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from scipy import stats as scipy_stats
 
 from reports.stats.sample import Sample, exp, identical, logs
-from suite import intervals
+from suite.measure import intervals
 
 
 def mean(values: Sequence[float]) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reports.stats.summary import Estimate
-from suite.intervals import clopper_pearson
+from suite.measure.intervals import clopper_pearson
 
 
 def pooled_rate(points: Sequence[Mapping[str, Any]]) -> Estimate:

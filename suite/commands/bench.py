@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from suite import progress
+from suite.cells.grid import bench
+from suite.commands import progress
 from suite.commands.options import CellCommand, cell_options, settings, split
 from suite.errors import UserError
-from suite.grid import bench
-from suite.tracking import require_login
+from suite.tracking.run import require_login
 
 
 @click.command("bench", cls=CellCommand, task_flag="--tasks", baseline_flag="--baselines")

@@ -64,10 +64,12 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _measure(ref: str) -> None:
-    from suite import config, facts, identity
+    from suite import config
+    from suite.cells import identity
+    from suite.measure import facts
 
     entry = registry.load("task", ref)
     with identity.blamed_on(entry):
         measured = facts.measure(identity.build_task(entry, config.build(entry.config_class, {})))
-    path = facts.write(entry.source, entry.id, measured)
+    path = facts.write(registry.facts_file(entry.source), entry.id, measured)
     click.echo(f"{_line({'id': ref} | measured).rstrip()}\n  -> {path}")

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from suite import json_file, registry
+from suite import registry
 from suite.config import FieldSpec, closest, range_text, specs, type_name
 from suite.errors import UserError
+from suite.store import json_file
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from suite import progress
+from suite.commands import progress
 from suite.commands.options import CellCommand, cell_options, settings
-from suite.tracking import require_login
+from suite.tracking.run import require_login
 
 
 @click.command("run", cls=CellCommand, task_flag="--task", baseline_flag="--baseline")
@@ -44,7 +44,7 @@ def command(
     `--task.field=value`; name a task and a baseline before --help to see them. A run that was interrupted goes on
     where it was; one that has a record is not run again.
     """
-    from suite.runner import run
+    from suite.cells.runner import run
 
     require_login(tracking)
     chosen = settings(config_file, fields)

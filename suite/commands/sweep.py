@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from suite import progress
+from suite.commands import progress
 from suite.commands.options import switch
-from suite.records import results_folder
+from suite.store.records import results_folder
 
 
 @click.command("sweep")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from suite.errors import UserError
-from suite.records import results_folder
+from suite.store.records import results_folder
 
 
 @click.command("sweep-best")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from suite.commands.options import switch
-from suite.records import results_folder
+from suite.store.records import results_folder
 
 
 @click.command("sync")
@@ -21,7 +21,7 @@ def command(ctx: click.Context, results: Path | None, quiet: bool) -> None:
     Every run below the results folder is named with what became of it: uploaded, already there, or failed and why. The
     same command again tries the failed ones again.
     """
-    from suite.sync import sync
+    from suite.tracking.sync import sync
 
     folder = results_folder(results)
     counts: Counter[str] = Counter()

@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from suite import json_file
 from suite.errors import UserError
-from suite.records import canonical, results_folder
 from suite.search.sweep import literal
+from suite.store import json_file
+from suite.store.records import canonical, results_folder
 
 _EXAMPLE = 'an example is {"task": "addition-v1", "baseline": "banel"}'
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from suite.records import results_folder
+from suite.store.records import results_folder
 
 
 @click.command("verify")
@@ -28,7 +28,7 @@ def command(ctx: click.Context, results: Path | None, rerun: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from suite.verify import verify
+    from suite.cells.verify import verify
 
     verdicts = verify(results_folder(results), rerun=rerun, say=lambda line: click.echo(line, err=True))
     table = Table("cell", "task", "baseline", "seed", "verified", "what differs", box=None, pad_edge=False)

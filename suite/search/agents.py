@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from suite import config as configs
-from suite import json_file, records, registry
+from suite import registry
 from suite.config import nearest
 from suite.errors import UserError
-from suite.records import Record, canonical, results_folder
 from suite.search.objective import METRICS_OF_SEEDS, of_seed
 from suite.search.outcome import written
 from suite.search.sweep import Sweep, split
+from suite.store import json_file, records
+from suite.store.records import Record, canonical, results_folder
 
 NOTE = "trial.json"
 """In `trials/<trial>` of the results folder: the W&B sweep, and the flat parameters of the trial."""

@@ -16,12 +16,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from suite import executor
+from suite.cells import executor
 from suite.errors import UserError
-from suite.records import canonical
 from suite.search import study as studies
 from suite.search.objective import METRICS_OF_SEEDS, Configuration, TrialFailed, of_seed, spent
 from suite.search.sweep import Sweep, parse
+from suite.store.records import canonical
 
 
 class Job(NamedTuple):

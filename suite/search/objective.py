@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from suite.curves import area_over_log_nre
 from suite.errors import CellLocked, UserError
-from suite.records import Record
+from suite.measure.curves import area_over_log_nre
 from suite.search.sweep import Settings
+from suite.store.records import Record
 
 LEAST_RATE = 1e-300
 """Stands for an enumerated success rate of zero, whose logarithm must be finite."""
@@ -47,7 +47,7 @@ class Configuration(NamedTuple):
 
     def check(self) -> None:
         """UserError where the cells could not run, before anything is written."""
-        from suite.identity import identify
+        from suite.cells.identity import identify
 
         identify(**self.call(self.settings.first_seed))
 
@@ -71,7 +71,7 @@ class Configuration(NamedTuple):
 
 def _when_free(**call: Any) -> Record:
     """What :func:`suite.run` gives, once no other process runs the cell."""
-    from suite.runner import run  # imports torch
+    from suite.cells.runner import run  # imports torch
 
     warned = False
     while True:

@@ -10,9 +10,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from suite.errors import UserError
-from suite.records import results_folder
 from suite.search import study as studies
 from suite.search.sweep import Sweep
+from suite.store.records import results_folder
 
 
 def trials(study: Study) -> list[dict[str, Any]]:

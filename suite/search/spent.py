@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from suite import records
-from suite.identity import Identity, identify
-from suite.ledger import Ledger
-from suite.records import Record
+from suite.cells.identity import Identity, identify
 from suite.search import objective
 from suite.search.loop import configuration
 from suite.search.sweep import Sweep
+from suite.store import records
+from suite.store.ledger import Ledger
+from suite.store.records import Record
 
 
 class Spent(NamedTuple):
@@ -50,7 +50,7 @@ def cells(sweep: Sweep, drawn: Mapping[str, Any], results: Path | None) -> Itera
 
 
 def _by_ledger(identity: Identity, results: Path | None) -> Spent | None:
-    from suite.estimators import heldout_samples
+    from suite.measure.estimators import heldout_samples
 
     path = identity.folder(results) / "ledger.sqlite"
     if not path.exists():

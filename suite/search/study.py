@@ -19,8 +19,8 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from suite.errors import UserError
-from suite.records import results_folder
 from suite.search.sweep import Sweep
+from suite.store.records import results_folder
 
 HEARTBEAT = 30
 """Seconds between the signs of life of a running trial; four times as long without one, and it is run again."""

@@ -23,7 +23,7 @@ from suite import config as configs
 from suite import registry
 from suite.config import nearest, setting, specs
 from suite.errors import UserError
-from suite.records import canonical
+from suite.store.records import canonical
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

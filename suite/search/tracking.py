@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite import tracking
-from suite.records import Record
 from suite.search.objective import Configuration
+from suite.store.records import Record
+from suite.tracking import run as tracking
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -56,7 +56,7 @@ def start(mode: str, folder: Path, trial: Configuration, config: Mapping[str, An
     """A tracker of one configuration; it never raises, nor does what it returns, but for a missing key.
 
     Args:
-        mode: as for :func:`suite.tracking.start`.
+        mode: as for :func:`suite.tracking.run.start`.
         folder: W&B's files go to `folder/wandb`.
         config: the flat parameters of the trial, W&B's config.
 

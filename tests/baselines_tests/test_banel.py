@@ -13,7 +13,7 @@ from torch import Tensor
 
 from baselines import banel
 from baselines.banel import Config
-from baselines.filtering import threshold
+from baselines.common.filtering import threshold
 from suite.config import build
 from suite.errors import UserError
 from suite.generators import Table

@@ -13,12 +13,15 @@ from scipy import stats
 from torch import Tensor
 
 from baselines import banel, blind, count, pseudo_count, rnd
-from suite import leak, registry, runner, weights
+from suite import registry
+from suite.cells import runner
 from suite.generators import Table
-from suite.ledger import Ledger
+from suite.measure import leak
 from suite.oracle import Oracle, Verifier
 from suite.policy import Generator, Policy, Round
 from suite.seeding import Streams, derive
+from suite.store import weights
+from suite.store.ledger import Ledger
 from tasks.lock import Config as LockConfig
 from tasks.lock import Lock
 

@@ -67,7 +67,7 @@ def twice(change: Callable[[], float], limit: float = SLOWER) -> tuple[float, bo
 
 
 def platform() -> dict[str, Any]:
-    from suite import provenance
+    from suite.store import provenance
 
     about = provenance.meta(1, 0.0, None)["platform"]
     return {name: about[name] for name in ("cpu", "capability", "torch")}

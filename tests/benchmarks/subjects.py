@@ -13,18 +13,22 @@ from unittest import mock
 
 import torch
 
-from baselines import BASELINES, count, filtering
-from baselines.novelty_net import RandomNetworkDistillation
-from reports import leaderboard, tables
+from baselines import BASELINES, count
+from baselines.common import filtering
+from baselines.common.novelty_net import RandomNetworkDistillation
+from reports.board import leaderboard
+from reports.tables import render as tables
 from suite import config as configs
-from suite import records, registry, runner, search
+from suite import registry, search
+from suite.cells import runner
 from suite.generators import Shape, Table, Transformer
-from suite.ledger import Ledger
 from suite.oracle import Oracle, Verifier
-from suite.records import Record
 from suite.search.objective import Configuration
 from suite.search.sweep import parse
 from suite.seeding import Streams
+from suite.store import records
+from suite.store.ledger import Ledger
+from suite.store.records import Record
 
 Work = Callable[[], object]
 

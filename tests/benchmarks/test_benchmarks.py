@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.benchmarks import speed
 from tests.benchmarks.subjects import SUBJECTS
-from tests.planted import planted
-from tests.planted.plants import SLOW_SAMPLER
+from tests.gate.planted import planted
+from tests.gate.planted.plants import SLOW_SAMPLER
 
 IDENTITY = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
 

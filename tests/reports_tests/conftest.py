@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from suite import intervals, records
+from suite.measure import intervals
+from suite.store import records
 
 CONTROLS = ("uniform", "temperature", "tail", "blind", "rnd-filter")
 
@@ -206,7 +207,7 @@ def results(tmp_path: Path) -> Results:
 @pytest.fixture
 def rows(results: Results) -> Callable[[], dict[str, Any]]:
     """The leaderboard of the results folder as {name of the row: row}."""
-    from reports import leaderboard
+    from reports.board import leaderboard
 
     def read() -> dict[str, Any]:
         return {row.name: row for row in leaderboard.rows(records.scan(results.folder)[0])}

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from suite import cli, records, registry
+from suite import cli, registry
 from suite.commands import bench as bench_command
 from suite.commands import run as run_command
 from suite.commands.options import CellCommand, describe, field_options, peek
 from suite.config import specs
 from suite.errors import UserError
+from suite.store import records
 
 ROOT = Path(cli.__file__).resolve().parents[1]
 Captured = pytest.CaptureFixture[str]

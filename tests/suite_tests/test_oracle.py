@@ -18,9 +18,9 @@ from torch import Tensor
 
 from suite.errors import BudgetExhausted, LedgerDiverged, UserError, VerifierError
 from suite.generators import Table
-from suite.ledger import Ledger, summarise
 from suite.oracle import DUPLICATES, PROTOCOLS, Oracle, Verifier
 from suite.policy import Tempered
+from suite.store.ledger import Ledger, summarise
 
 Make = Callable[..., Oracle]
 

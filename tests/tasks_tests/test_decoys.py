@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from suite import config, runner
+from suite import config
+from suite.cells import runner
 from suite.errors import UserError
 from suite.oracle import Oracle
 from tasks.decoys import Config, Decoys, DecoysTune

@@ -1,0 +1,1 @@
+"""The leaderboard: rows, the best control, tests between rows, several tasks together."""

@@ -1,0 +1,309 @@
+"""The leaderboard: one flat row per task, method and setting, over the seeds that ran it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+from reports import stats
+from reports.board.rates import Rates, area
+from reports.board.row import Row
+from reports.read import select
+from suite import registry
+from suite.store import records as engine
+from suite.store.records import Record, canonical
+
+__all__ = ["Row", "rows"]
+
+DIVERSITY = (
+    "distinct_share",
+    "distinct_successes",
+    "effective_successes",
+    "valid_share",
+    "entropy",
+    "kl_prior",
+)
+
+
+def rows(records: Sequence[Record]) -> list[Row]:
+    """The rows of all records, methods before controls in each setting, the largest final rate first.
+
+    Nothing is averaged across tasks, configurations, protocols, duplicate policies, budgets, held-out modes,
+    devices or thread counts. Records that :func:`reports.read.select.current` leaves out do not count.
+    """
+    kept, _ = select.current(records)
+    groups: dict[Hashable, list[Record]] = {}
+    for record in sorted(kept, key=lambda r: r.seed):
+        groups.setdefault(select.row_key(record), []).append(record)
+    tasks, configs = labels(list(groups.values()))
+    bases = base_rates(kept)
+    entrants = [
+        Entrant.of(group, task, config, bases.get(base_key(group[0]), stats.Estimate(None, None, None)))
+        for group, task, config in zip(groups.values(), tasks, configs, strict=True)
+    ]
+    arenas, settings = _grouped(entrants, Entrant.arena), _grouped(entrants, Entrant.setting)
+    places = {id(one): place for peers in settings.values() for one, place in _places(peers)}
+    return sorted((_row(one, arenas[one.arena()], places[id(one)]) for one in entrants), key=_order)
+
+
+def base_key(record: Record) -> tuple[Hashable, ...]:
+    """What records must share to have measured the same prior in the same way."""
+    return (*select.task_key(record), str(record.identity["heldout"]))
+
+
+def base_rates(records: Iterable[Record]) -> dict[Hashable, stats.Estimate]:
+    """The success rate of each task's prior, from all its runs together, by :func:`base_key`."""
+    points: dict[Hashable, list[Mapping[str, Any]]] = {}
+    for record in records:
+        if record.status == "finished":
+            points.setdefault(base_key(record), []).append(record.result["curve"][0])
+    return {key: stats.pooled_rate(measured) for key, measured in points.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Entrant:
+    """The records behind one row, with the labels that set them apart and their final rates."""
+
+    records: Sequence[Record]
+    finished: Sequence[Record]
+    task_config: str
+    config: str
+    final: Rates
+
+    @classmethod
+    def of(cls, records: Sequence[Record], task_config: str, config: str, base: stats.Estimate) -> Entrant:
+        finished = [record for record in records if record.status == "finished"]
+        return cls(records, finished, task_config, config, Rates.of(finished, "final", base))
+
+    @property
+    def control(self) -> bool:
+        return bool(self.records[0].identity["baseline"]["control"])
+
+    @property
+    def name(self) -> str:
+        return f"{self.records[0].baseline} ({self.config})" if self.config else self.records[0].baseline
+
+    def arena(self) -> tuple[Hashable, ...]:
+        """What a method and the controls it is held against have in common."""
+        first = self.records[0]
+        return (*select.task_key(first), *(first.identity[key] for key in ("protocol", "budget", "heldout")))
+
+    def setting(self) -> tuple[Hashable, ...]:
+        """What rows of one table have in common."""
+        return (*self.arena(), self.records[0].identity["duplicates"])
+
+
+def headline(entrant: Entrant, arena: Sequence[Entrant]) -> dict[str, Any]:
+    """The fields of a row on the best oracle-free control of its arena and the improvement over it.
+
+    The control shown is the one with the largest geometric mean of the final rate. The interval is against the
+    best, whichever truly is: it takes in every control that can be tested.
+    """
+    rivals = [other for other in arena if other.control]
+    known = [(level, rival) for rival in rivals if (level := rival.final.geomean.value) is not None]
+    if not known:
+        if entrant.records[0].identity["heldout"] == "off":
+            note = "held-out measurement is off"
+        else:
+            note = "no control with a success on every seed" if rivals else "no oracle-free control ran here"
+        return _headline(None, None, "", stats.Comparison(None, None, None, note))
+    level, best = max(known, key=lambda pair: pair[0])
+    contenders = [one for one in rivals if one is best or _testable(one)]
+    chance = None
+    if entrant.control:
+        note = "the best oracle-free control" if entrant is best else "an oracle-free control"
+        improvement = stats.Comparison(None, None, None, note)
+    elif not entrant.finished:
+        improvement = stats.Comparison(None, None, None, "no finished run")
+    else:
+        improvement = stats.over_best(entrant.final.sample, [one.final.sample for one in contenders])
+        chance = stats.probability_of_improvement(entrant.final.sample.values, best.final.sample.values)
+    fields = _headline(best.name, level, _caveats(best, rivals, contenders), improvement)
+    return fields | {"probability_of_improvement": chance[0] if chance else None}
+
+
+def _testable(control: Entrant) -> bool:
+    sample = control.final.sample
+    return bool(sample.values) and (sample.known or len(sample) >= stats.MIN_SEEDS)
+
+
+def _caveats(best: Entrant, rivals: Sequence[Entrant], contenders: Sequence[Entrant]) -> str:
+    level, base = best.final.geomean.value or 0.0, best.final.base.value
+    said = ["it is below the base"] if base is not None and level < base else []
+    bounds = {rival.name: rival.final.upper for rival in rivals if rival.final.upper is not None}
+    said += [f"{name} is only known to be below {end:.2g}" for name, end in bounds.items() if end > level]
+    few = [rival.name for rival in rivals if rival.final.sample.values and rival not in contenders]
+    said += [f"not in the interval, fewer than {stats.MIN_SEEDS} seeds: {', '.join(few)}"] if few else []
+    return "; ".join(said)
+
+
+def _headline(control: str | None, level: float | None, caveats: str, improvement: stats.Comparison) -> dict[str, Any]:
+    return {
+        "best_control": control,
+        "best_control_rate": level,
+        "best_control_note": caveats,
+        "improvement_over_control": improvement.value,
+        "improvement_over_control_low": improvement.low,
+        "improvement_over_control_high": improvement.high,
+        "improvement_over_control_note": improvement.note,
+        "probability_of_improvement": None,
+    }
+
+
+def _grouped(
+    entrants: Iterable[Entrant], key: Callable[[Entrant], tuple[Hashable, ...]]
+) -> dict[tuple[Hashable, ...], list[Entrant]]:
+    groups: dict[tuple[Hashable, ...], list[Entrant]] = {}
+    for entrant in entrants:
+        groups.setdefault(key(entrant), []).append(entrant)
+    return groups
+
+
+def _places(peers: Sequence[Entrant]) -> list[tuple[Entrant, stats.Rank | None]]:
+    samples = [peer.final.sample for peer in peers]
+    return list(zip(peers, stats.ranks(samples, stats.pairs(samples)), strict=True))
+
+
+def labels(groups: Sequence[Sequence[Record]]) -> tuple[list[str], list[str]]:
+    """(task labels, method labels) of groups: the settings in which each differs from others of its id."""
+    first = [group[0] for group in groups]
+    tasks = [(record.task, _flat(record.identity["task"]["config"])) for record in first]
+    methods = []
+    for record in first:
+        places = {"points": record.points} | {name: record.identity[name] for name in ("device", "threads")}
+        methods.append(((record.task, record.baseline), {**_flat(record.identity["baseline"]["config"]), **places}))
+    return _differences(tasks), _differences(methods)
+
+
+def _differences(items: Sequence[tuple[Hashable, Mapping[str, Any]]]) -> list[str]:
+    """`key=value` of the keys whose value is not the same in all items of one id."""
+    result = []
+    for name, values in items:
+        peers = [peer for other, peer in items if other == name]
+        keys = dict.fromkeys(key for peer in peers for key in peer)
+        varying = [key for key in keys if len({_setting(peer, key) for peer in peers}) > 1]
+        result.append(", ".join(_setting(values, key) for key in varying))
+    return result
+
+
+def _setting(values: Mapping[str, Any], key: str) -> str:
+    if key not in values:
+        return f"no {key}"
+    value = values[key]
+    return f"{key}={value if isinstance(value, str) else canonical(value)}"
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
+
+
+def _row(entrant: Entrant, arena: Sequence[Entrant], rank: stats.Rank | None) -> Row:
+    first, finished = entrant.records[0], entrant.finished
+    identity = first.identity
+    final, base = entrant.final, entrant.final.base
+    return Row(
+        task=first.task,
+        task_config=entrant.task_config,
+        baseline=first.baseline,
+        config=entrant.config,
+        control=entrant.control,
+        protocol=identity["protocol"],
+        duplicates=identity["duplicates"],
+        budget=identity["budget"],
+        heldout=str(identity["heldout"]),
+        tags=registry.tags(first.task),
+        seeds=len(finished),
+        seed_list=tuple(record.seed for record in finished),
+        failed=len(entrant.records) - len(finished),
+        verified=_all_verified(finished),
+        estimator=_words(record.result["curve"][-1]["estimator"] for record in finished),
+        base_rate=base.value,
+        base_rate_low=base.low,
+        base_rate_high=base.high,
+        rank=rank.value if rank else None,
+        rank_low=rank.low if rank else None,
+        rank_high=rank.high if rank else None,
+        success_final_median=final.seen(stats.median(final.sample.values)),
+        success_final_std=final.seen(stats.sd(final.sample.values)),
+        success_final_iqm=final.seen(stats.iqm(final.sample.values)),
+        success_final_seeds=final.seeds,
+        success_final_seeds_low=final.lows,
+        success_final_seeds_high=final.highs,
+        best_selected_on=_words(record.best["selected_on"] for record in finished if record.best) or None,
+        cells=tuple(record.cell for record in entrant.records),
+        **headline(entrant, arena),
+        **final.summary("final"),
+        **final.deployed(),
+        **Rates.of(finished, "best", base).summary("best"),
+        **area(finished),
+        **_diversity(finished),
+        **_cost(finished),
+        **_reached(finished, base),
+    )
+
+
+def _diversity(finished: Sequence[Record]) -> dict[str, Any]:
+    last = [record.result["curve"][-1] for record in finished]
+    return {name: stats.median(_known(point[name] for point in last)) for name in DIVERSITY}
+
+
+def _cost(finished: Sequence[Record]) -> dict[str, Any]:
+    def apart(amounts: Mapping[str, float]) -> float:
+        return sum(amounts[phase] for phase in ("training", "filtering", "verifying"))
+
+    def compute(what: str) -> float | None:
+        tallies = (record.result["compute"] for record in finished)
+        return stats.mean([apart({phase: tally[what] for phase, tally in t.items()}) for t in tallies])
+
+    tuning = [record.meta.get("tuning") or {} for record in finished]
+    spent = {name: _known(one.get(name) for one in tuning) for name in ("nre", "heldout")}
+    return {
+        "nre_mean": stats.mean([record.result["nre"] for record in finished]),
+        "successes_mean": stats.mean(_known(record.result["successes"] for record in finished)),
+        "seconds_mean": stats.mean([apart(record.meta["seconds"]) for record in finished]),
+        "seconds_heldout_mean": stats.mean([record.meta["seconds"]["heldout"] for record in finished]),
+        "flops_mean": compute("flops"),
+        "tokens_mean": compute("tokens"),
+        **{f"tuning_{name}": int(max(amounts)) if amounts else None for name, amounts in spent.items()},
+    }
+
+
+def _reached(finished: Sequence[Record], base: stats.Estimate) -> dict[str, Any]:
+    """Fields on times; k x base is held against the upper end of the base rate."""
+    ends = [record.result["nre"] for record in finished]
+    first = [record.result["first_success"] for record in finished]
+    fields: dict[str, Any] = {
+        "first_success_median": stats.censored_median(first, ends),
+        "first_success_seeds": len(_known(first)),
+    }
+    for factor in (10, 100):
+        target = None if base.high is None else factor * base.high
+        times = [stats.nre_to(record.result["curve"], target) for record in finished]
+        fields[f"nre_to_{factor}x"] = stats.censored_median(times, ends)
+        fields[f"nre_to_{factor}x_seeds"] = len(_known(times)) if target and finished else None
+    return fields
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+def _words(values: Iterable[str]) -> str:
+    return " + ".join(dict.fromkeys(values))
+
+
+def _all_verified(finished: Sequence[Record]) -> bool | None:
+    verdicts = [engine.verified(record) for record in finished]
+    if False in verdicts:
+        return False
+    return None if None in verdicts or not verdicts else True
+
+
+def _order(row: Row) -> tuple[Any, ...]:
+    rate, upper = row.success_final_geomean, row.success_final_upper
+    return (*row.setting, row.control, rate is None, -(rate or 0.0), -(upper or 0.0), row.name)

@@ -1,0 +1,267 @@
+"""References: what the gated cells gave when the reference was written, as JSON that a reviewer can read.
+
+    REFERENCE/plan.yaml              by hand: which cells, how many seeds (reports/gate/plan.py)
+              manifest.json          by `suite check --update`: commit, versions, platform, command
+              cells/NAME.json        one entry per seed: hashes of result and ledger, summary, quantities
+              ledgers/NAME/SEED.sqlite   of the pr mode's seeds
+
+One number a line and sorted keys, so that the difference between two references is a readable diff.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from reports.gate import files, quantities
+from reports.gate.plan import GatedCell, Plan
+from reports.gate.quantities import Subject
+from suite.config import nearest
+from suite.errors import NewerSchema, UserError
+from suite.store import json_file
+from suite.store.ledger import Ledger, digest
+from suite.store.records import Record, canonical, write_atomically
+from suite.task import Task
+
+SCHEMA = 1
+AGAIN = "write it anew with `suite check --update`"
+
+
+class Reference(NamedTuple):
+    """A reference as read from its folder, complete for its plan."""
+
+    manifest: dict[str, Any]
+    cells: dict[str, dict[str, Any]]
+
+    def seeds(self, cell: str) -> dict[int, dict[str, Any]]:
+        """What is kept of each seed."""
+        return {int(seed): kept for seed, kept in self.cells[cell]["seeds"].items()}
+
+    def values(self, cell: str, quantity: str) -> list[float]:
+        """(seeds,), in the order of the seeds."""
+        return [kept["quantities"][quantity] for _, kept in sorted(self.seeds(cell).items())]
+
+    def base_rate(self, cell: str) -> float | None:
+        """The exact base rate; None where it was estimated."""
+        base = self.cells[cell]["base"]
+        return None if base is None else float(base)
+
+
+def result_sha256(record: Record) -> str:
+    return hashlib.sha256(canonical(record.result).encode()).hexdigest()
+
+
+def ledger_sha256(path: Path) -> str:
+    """A hash of samples, prices and rewards, not of the file, which holds times."""
+    total = hashlib.sha256()
+    book = Ledger(path)
+    try:
+        for batch in book.batches():
+            rewards = b"" if batch.rewards is None else batch.rewards.numpy().tobytes()
+            total.update(digest(batch.x) + batch.priced.numpy().tobytes() + rewards)
+    finally:
+        book.close()
+    return total.hexdigest()
+
+
+def platform_of(record: Record) -> dict[str, Any]:
+    return {name: record.meta["platform"][name] for name in files.Platform.__annotations__}
+
+
+# -- reading -----------------------------------------------------------------------------------------------------
+
+
+def read(folder: Path, plan: Plan, mode: str) -> Reference:
+    """The reference in a folder, held against its plan.
+
+    Raises:
+        UserError: another schema, a file that is not whole, a cell or a seed that the plan asks for and the reference
+            lacks or the other way round, a cell that runs otherwise than planned; each is named.
+    """
+    manifest = json_file.read(folder / "manifest.json", then=AGAIN)
+    schema = manifest.get("schema")
+    if schema != SCHEMA:
+        kind = NewerSchema if isinstance(schema, int) and schema > SCHEMA else UserError
+        raise kind(f"{folder}: reference of schema {schema}, this version reads {SCHEMA}; {AGAIN}")
+    files.check(files.Manifest, manifest, f"{folder / 'manifest.json'}", AGAIN)
+    present = {path.stem for path in (folder / "cells").glob("*.json")}
+    missing, extra = sorted(set(plan.cells) - present), sorted(present - set(plan.cells))
+    if missing or extra:
+        parts = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {', '.join(extra)} beyond it"] * bool(extra)
+        raise UserError(f"{folder}: the reference does not fit its plan: it {' and '.join(parts)}; {AGAIN}")
+    cells = {name: json_file.read(folder / "cells" / f"{name}.json", then=AGAIN) for name in plan.cells}
+    for cell in plan.gated(mode):
+        _fits(folder, cell, cells[cell.name], plan.seeds["reference"])
+    return Reference(manifest, cells)
+
+
+def _fits(folder: Path, cell: GatedCell, kept: Mapping[str, Any], seeds: int) -> None:
+    """UserError unless what was kept is what the plan asks for."""
+    files.check(files.Cell, kept, f"{folder / 'cells' / cell.name}.json", AGAIN)
+    ran, present = kept["call"], {int(seed) for seed in kept["seeds"]}
+    lacking, beyond = sorted(set(range(seeds)) - present), sorted(present - set(range(seeds)))
+    named = [set(entry["quantities"]) for entry in kept["seeds"].values()]
+    for field, value in call_of(cell).items():
+        if ran.get(field) != value:
+            raise UserError(
+                f"{folder}: cell {cell.name} ran with {field} {ran.get(field)}, its plan says {value}; {AGAIN}"
+            )
+    if lacking:
+        raise UserError(f"{folder}: fewer seeds than planned: cell {cell.name} lacks {_some(lacking)}; {AGAIN}")
+    if beyond:
+        raise UserError(f"{folder}: cell {cell.name} has seeds beyond its plan: {_some(beyond)}; {AGAIN}")
+    for quantity in cell.quantities:
+        if not all(quantity in own for own in named):
+            guess = nearest(quantity, named[0])
+            raise UserError(f"{folder}: cell {cell.name} has no reference for {quantity!r}{guess}; {AGAIN}")
+
+
+def call_of(cell: GatedCell) -> dict[str, Any]:
+    """What a cell runs with, as JSON gives it back; plug-in files by their names."""
+    call: dict[str, Any] = json.loads(json.dumps(cell.call(0)))
+    del call["seed"]
+    return call | {kind: Path(call[kind]).name for kind in ("task", "baseline") if ".py:" in call[kind]}
+
+
+def _some(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:5]))
+    return shown + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
+
+
+def check_ledgers(folder: Path, reference: Reference, cell: GatedCell, seeds: Sequence[int]) -> None:
+    """Hold the committed ledgers of a cell against their hashes, and ask for their rewards again.
+
+    Raises:
+        UserError: a ledger that is missing, changed, or whose rewards the task does not give.
+    """
+    for seed in seeds:
+        path = folder / "ledgers" / cell.name / f"{seed}.sqlite"
+        if not path.exists():
+            raise UserError(f"{path}: the reference lacks this ledger; {AGAIN}")
+        kept = reference.seeds(cell.name)[seed]
+        try:
+            same = ledger_sha256(path) == kept["ledger_sha256"]
+        except Exception as error:  # whatever a broken file makes SQLite or torch say
+            raise UserError(f"{path}: cannot be read as a ledger ({error}); {AGAIN}") from error
+        if not same:
+            raise UserError(f"{path}: the reference's ledger does not verify: it is not the one hashed; {AGAIN}")
+        try:
+            differing = _differing(path, quantities.task_of(cell, seed))
+        except Exception as error:  # samples that are none of this task's any more, whatever its verifier says of them
+            raise UserError(
+                f"{path}: {cell.task} cannot be asked for the rewards of the reference's ledger ({error}); {AGAIN}"
+            ) from error
+        if differing:
+            raise UserError(
+                f"{path}: the reference's ledger does not verify: {differing} rewards differ when {cell.task} is "
+                f"asked again; {AGAIN}, or give the task another version"
+            )
+
+
+def _differing(path: Path, task: Task) -> int:
+    book = Ledger(path)
+    try:
+        answered = [(batch.x, batch.rewards) for batch in book.batches() if batch.rewards is not None]
+        return sum(int(torch.ne(task.verify(x).bool().cpu(), rewards).sum()) for x, rewards in answered)
+    finally:
+        book.close()
+
+
+# -- writing -----------------------------------------------------------------------------------------------------
+
+
+def write(folder: Path, plan: Plan, fresh: Mapping[str, Sequence[Subject]]) -> None:
+    """Write manifest, cells and ledgers of a reference; files of cells that are no longer planned go.
+
+    Args:
+        fresh: the finished records of every planned cell, one per seed.
+
+    Raises:
+        UserError: a planned quantity that a record does not have; nothing was written.
+    """
+    cells = {name: _kept(plan.cells[name], subjects) for name, subjects in fresh.items()}
+    some = next(iter(fresh.values()))[0].record
+    manifest = {
+        "schema": SCHEMA,
+        "command": " ".join(["suite", *sys.argv[1:]]),
+        "commit": some.meta["commit"],
+        "dirty": some.meta["dirty"],
+        "engine": some.meta["engine"],
+        "python": some.meta["platform"]["python"],
+        "platform": platform_of(some),
+        "created": some.meta["finished"],
+        "seeds": plan.seeds,
+    }
+    _write_ledgers(folder / "ledgers", plan, fresh)
+    shutil.rmtree(folder / "cells", ignore_errors=True)
+    (folder / "cells").mkdir()
+    for name, cell in cells.items():
+        write_atomically(folder / "cells" / f"{name}.json", _readable(cell))
+    write_atomically(folder / "manifest.json", _readable(manifest))
+
+
+def _write_ledgers(folder: Path, plan: Plan, fresh: Mapping[str, Sequence[Subject]]) -> None:
+    """The ledgers of the pr mode's seeds. One that holds the same charges stays as it is: its bytes would differ."""
+    wanted = {
+        folder / name / f"{of.record.seed}.sqlite": of.record.folder / "ledger.sqlite"
+        for name, subjects in fresh.items()
+        for of in subjects
+        if of.record.seed < plan.seeds["pr"] and "pr" in plan.cells[name].modes
+    }
+    for path in set(folder.glob("*/*")) - wanted.keys():
+        path.unlink()
+    for path, made in wanted.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or not _same_ledger(path, made):
+            shutil.copyfile(made, path)
+
+
+def _same_ledger(old: Path, new: Path) -> bool:
+    try:
+        return ledger_sha256(old) == ledger_sha256(new)
+    except Exception:  # whatever a broken file makes SQLite or torch say
+        return False
+
+
+def _readable(value: object) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def _kept(cell: GatedCell, subjects: Sequence[Subject]) -> dict[str, Any]:
+    """What the reference keeps of a cell."""
+    first = subjects[0].record
+    base = first.result["base"]
+    identity = {part: first.identity[part] for part in ("task", "baseline")}
+    return {
+        "call": call_of(cell),
+        "identity": identity,
+        "base": base["success_rate"] if base and base["estimator"] == "exact" else None,
+        "seeds": {str(of.record.seed): _entry(cell, of) for of in subjects},
+    }
+
+
+def _entry(cell: GatedCell, of: Subject) -> dict[str, Any]:
+    result = of.record.result
+    values = {name: quantities.measure(of, name) for name in cell.quantities}
+    unknown = [name for name, value in values.items() if value is None]
+    if unknown:
+        raise UserError(
+            f"cell {cell.name}, seed {of.record.seed}: {', '.join(unknown)} cannot be measured; "
+            "take it out of plan.yaml, or choose settings where every seed has it"
+        )
+    return {
+        "result_sha256": result_sha256(of.record),
+        "ledger_sha256": ledger_sha256(of.record.folder / "ledger.sqlite"),
+        "nre": result["nre"],
+        "successes": result["successes"],
+        "first_success": result["first_success"],
+        "curve": [[point["nre"], point["success_rate"]] for point in result["curve"]],
+        "quantities": values,
+    }

@@ -1,0 +1,1 @@
+"""Records in: reading, checking, choosing, and where they came from."""

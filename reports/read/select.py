@@ -1,0 +1,157 @@
+"""Which records count, and what a reader has to be told about the others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from pathlib import Path
+
+from reports.read import shape
+from suite.errors import UserError
+from suite.store import records as engine
+from suite.store.records import Record, canonical
+
+
+def read(*results: Path | str | None) -> tuple[list[Record], list[str]]:
+    """All records below the results folders, and one line for each file that is none.
+
+    Args:
+        results: folders; none, or None, is $SUITE_RESULTS, else ./results.
+
+    Raises:
+        UserError: no such folder, or one without a readable record.
+    """
+    whole: list[Record] = []
+    broken: list[str] = []
+    for folder in dict.fromkeys(map(engine.results_folder, results or [None])):
+        found, lines = _read(folder)
+        whole += found
+        broken += lines
+    return whole, broken
+
+
+def _read(folder: Path) -> tuple[list[Record], list[str]]:
+    if not folder.is_dir():
+        raise UserError(f"no results folder {folder}; give one with --results, or make it with `suite bench`")
+    found, broken = engine.scan(folder)
+    whole = []
+    for record in found:
+        if wrong := shape.fault(record):
+            broken.append(f"{record.folder / 'record.json'}: not a record ({wrong}); delete it and run again")
+        else:
+            whole.append(record)
+    if not whole:
+        last = f"{len(broken)} broken files, the first: {broken[0]}" if broken else "it holds no cells"
+        raise UserError(f"no records in {folder}: {last}; make some with `suite bench --results {folder}`")
+    return whole, broken
+
+
+def task_key(record: Record) -> tuple[str, str]:
+    """(task id, task config): what a policy is measured on, whatever version of the task's source."""
+    return record.task, record.configs[0]
+
+
+def row_key(record: Record) -> tuple[Hashable, ...]:
+    """Everything that no average may run across: the identity without seed and without source versions."""
+    rest = (record.identity[name] for name in ("protocol", "duplicates", "budget", "heldout", "device", "threads"))
+    return (*task_key(record), record.baseline, record.configs[1], record.points, *rest)
+
+
+def current(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """The records a leaderboard may use, and one line for each thing left out.
+
+    One record per cell (of two that disagree, a finished and then the earlier one). Of records made by
+    several versions of a task's or a method's source, those of the version that ran last: `suite bench` would
+    run the others again.
+    """
+    kept, lines = _one_per_cell(records)
+    kept, old = _newest(kept, task_key, lambda r: (r.identity["task"]["source_sha256"], _assets(r)))
+    lines += _left_out(old, "of the task's source or weights", lambda r: r.task)
+    kept, old = _newest(kept, row_key, lambda r: r.identity["baseline"]["source_sha256"])
+    lines += _left_out(old, "of the method's source", lambda r: r.baseline)
+    return kept, lines
+
+
+def notices(records: Sequence[Record]) -> list[str]:
+    """What the reader of a table of these records has to know: failures, mixtures, single seeds."""
+    lines = []
+    failed = [record for record in records if record.status != "finished"]
+    if failed and len(failed) == len(records):
+        lines.append(f"all {len(records)} runs failed: there is nothing to compare")
+    elif failed:
+        lines.append(f"{len(failed)} of {len(records)} runs failed and count in no statistic")
+    lines += [f"failed: {_name(record)}: {_error(record)}" for record in failed[:5]]
+    if len(failed) > 5:
+        lines.append(f"failed: and {len(failed) - 5} more")
+    for field in ("protocol", "duplicates", "budget", "heldout", "points", "device", "threads"):
+        values = sorted({record.points if field == "points" else record.identity[field] for record in records})
+        if len(values) > 1:
+            lines.append(f"mixed {field}: {', '.join(map(str, values))}; nothing is averaged across them")
+    seeds = Counter(row_key(record) for record in records if record.status == "finished")
+    alone = {f"{r.baseline} on {r.task}" for r in records if seeds[row_key(r)] == 1}
+    if alone:
+        lines.append(f"one seed only, so no interval and no test: {', '.join(sorted(alone))}")
+    return lines
+
+
+def _one_per_cell(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    cells: dict[str, list[Record]] = {}
+    for record in records:
+        cells.setdefault(record.cell, []).append(record)
+    kept, lines = [], []
+    for cell, copies in cells.items():
+        first, *others = sorted(copies, key=lambda r: (r.status != "finished", _finished(r), str(r.folder)))
+        kept.append(first)
+        for other in others:
+            if other.result != first.result:
+                where = f"{first.folder} (used) and {other.folder}"
+                lines.append(f"two records of cell {cell} disagree ({_name(first)}), {_why(first, other)}: {where}")
+    return kept, lines
+
+
+def _why(first: Record, other: Record) -> str:
+    """Equal cells must agree on one platform only: results differ with the processor and the version of torch."""
+    if first.status != other.status:
+        return "one failed"
+    if first.meta.get("platform") != other.meta.get("platform"):
+        return "made on different platforms"
+    if first.meta.get("engine") != other.meta.get("engine"):
+        return "made by different versions of the engine"
+    return "though made on equal platforms: `suite verify --rerun` tells which is right"
+
+
+def _newest(
+    records: Sequence[Record],
+    group: Callable[[Record], Hashable],
+    version: Callable[[Record], Hashable],
+) -> tuple[list[Record], list[Record]]:
+    """(records of the version that finished last in their group, all others)."""
+    versions = [(group(record), version(record)) for record in records]
+    order = sorted(range(len(records)), key=lambda i: _finished(records[i]))
+    last = dict(versions[i] for i in order)
+    newest = [last[place] == mine for place, mine in versions]
+    kept = [record for record, new in zip(records, newest, strict=True) if new]
+    return kept, [record for record, new in zip(records, newest, strict=True) if not new]
+
+
+def _left_out(old: Iterable[Record], what: str, name: Callable[[Record], str]) -> list[str]:
+    counts = Counter(name(record) for record in old)
+    return [f"{n} records of an earlier version {what} left out: {key}" for key, n in sorted(counts.items())]
+
+
+def _assets(record: Record) -> str:
+    return canonical(record.identity["task"].get("assets"))
+
+
+def _finished(record: Record) -> str:
+    return str(record.meta.get("finished") or record.meta.get("started") or "")
+
+
+def _name(record: Record) -> str:
+    return f"{record.baseline} on {record.task}, seed {record.seed}"
+
+
+def _error(record: Record) -> str:
+    error = record.result.get("error") or {}
+    message = " ".join(str(error.get("message", "no message")).split())
+    return f"{error.get('type', 'unknown error')}: {message[:200]}"

@@ -1,0 +1,1 @@
+"""Tables: columns, and rows as Markdown, CSV, LaTeX, JSON and on a terminal."""

@@ -1,0 +1,1 @@
+"""Reports out: files, the README's block, Weights & Biases."""

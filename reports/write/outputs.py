@@ -1,0 +1,36 @@
+"""The files of a report, as bytes by name: tables, figures, the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from suite.errors import UserError
+
+if TYPE_CHECKING:
+    from reports.figures import Drawn
+
+
+def of_figures(drawn: Sequence[Drawn]) -> dict[str, bytes]:
+    """`figures/NAME.svg`, `.pdf` and `.png` of each."""
+    from reports.figures import style
+
+    return {f"figures/{item.name}.{kind}": style.encode(item.figure, kind) for item in drawn for kind in style.KINDS}
+
+
+def write(folder: Path, files: dict[str, bytes]) -> None:
+    """Put the files into the folder, each whole or not at all.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    try:
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.tmp")
+            temporary.write_bytes(content)
+            temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"--out {folder}: {error.strerror or error}; choose a folder that can be written to") from error

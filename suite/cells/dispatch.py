@@ -1,0 +1,132 @@
+"""Cells handed to where they run: this process, processes of this machine, the workers of a Dask scheduler.
+
+A worker receives ids, configs as plain values and a seed, never a class or a tensor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from urllib.parse import urlsplit
+
+from suite.cells import executor
+from suite.cells.executor import Workers
+from suite.config import nearest
+from suite.errors import CellLocked, UserError
+
+if TYPE_CHECKING:
+    from suite.store.records import Record
+
+
+class Call(NamedTuple):
+    """A cell as a worker is told of it: plain data."""
+
+    name: str
+    what: dict[str, Any]
+    """The arguments of :func:`suite.cells.identity.identify`."""
+    how: dict[str, Any]
+    """The other arguments of :func:`suite.run`."""
+
+
+Outcome = Union["Record", Exception, None]
+"""A cell's record; what its workers died of; None where another process is running it."""
+Outcomes = Generator[tuple[Call, Outcome]]
+
+
+class Place(NamedTuple):
+    """Where cells run: as so many processes here, or at the address of a Dask scheduler."""
+
+    jobs: int
+    scheduler: str | None = None
+
+
+def parse(text: str | None, jobs: int) -> Place:
+    """`local:J` or `dask://HOST:PORT`; without it, `jobs` local processes. UserError for anything else."""
+    if text is None:
+        if jobs < 1:
+            raise UserError(f"--jobs must be at least 1, got {jobs}")
+        return Place(jobs)
+    if jobs != 1:
+        raise UserError(
+            f"--jobs {jobs} and --executor {text}: give one of them; --jobs J is short for --executor local:J"
+        )
+    scheme, _, rest = text.partition(":")
+    if scheme == "local":
+        if not rest.isdecimal() or int(rest) < 1:
+            raise UserError(f"--executor {text}: how many processes? a whole number from 1 on, local:2")
+        return Place(int(rest))
+    if scheme != "dask":
+        raise UserError(f"--executor {text} is unknown{nearest(scheme, ['local:J', 'dask://HOST:PORT'])}")
+    try:
+        url = urlsplit(text)
+        if url.hostname and url.port and url.netloc and not url.path.strip("/"):
+            return Place(1, url.netloc)
+    except ValueError:
+        pass
+    raise UserError(f"--executor {text}: give host and port (1 to 65535) of a Dask scheduler, dask://HOST:8786")
+
+
+@contextlib.contextmanager
+def opened(place: Place, device: str, threads: int) -> Iterator[Callable[[Sequence[Call]], Outcomes]]:
+    """What runs calls at a place, and yields them as they finish; close what it returns if it is left early.
+
+    Raises:
+        UserError: the place cannot be reached, or this machine has no such device.
+    """
+    from suite.cells.identity import check_device
+
+    if place.scheduler is not None:
+        from suite.cells import cluster
+
+        with cluster.connected(place.scheduler, gpu=device == "cuda") as workers:
+            yield functools.partial(_elsewhere, workers)
+        return
+    check_device(device)
+    if place.jobs == 1:
+        yield lambda calls: ((call, _run(call)) for call in calls)
+    else:
+        workers = Workers(place.jobs, functools.partial(executor.WorkerPool, threads=threads))
+        yield lambda calls: executor.run_all(_run_in_worker, calls, workers)
+
+
+def _elsewhere(workers: Workers, calls: Sequence[Call]) -> Outcomes:
+    Path(calls[0].how["results"]).mkdir(parents=True, exist_ok=True)
+    try:
+        yield from executor.run_all(_run_elsewhere, calls, workers)
+    except CancelledError:
+        raise UserError("the Dask scheduler is gone; start it again, the same command goes on from here") from None
+
+
+def _run(call: Call) -> Record | None:
+    """The cell's record; None where another process is running it."""
+    from suite.cells.runner import run
+
+    try:
+        return run(**call.what, **call.how)
+    except CellLocked:
+        return None
+
+
+def _run_in_worker(call: Call) -> Record | None:
+    with executor.interruptible():
+        return _run(call)
+
+
+def _run_elsewhere(call: Call) -> Record | None:
+    """On a machine whose files may be others: UserError where they are."""
+    from suite.cells import cluster
+    from suite.cells.identity import check_device, identify
+
+    cluster.check_worker(Path(call.how["results"]))
+    check_device(call.what["device"])
+    if identify(**call.what).cell != call.name:
+        task, baseline = call.what["task"], call.what["baseline"]
+        raise UserError(
+            f"{socket.gethostname()} has other files of {task} or {baseline}; install one version everywhere"
+        )
+    return _run(call)

@@ -1,0 +1,88 @@
+"""The folder of a cell: its lock, its finished record, its failed attempts."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from suite.cells.identity import Identity
+from suite.errors import CellLocked, UserError
+from suite.store import provenance, records
+from suite.store.ledger import Ledger
+from suite.store.records import Record
+
+
+def set_aside(identity: Identity, results: Path | str | None) -> None:
+    """Make a cell one that has never run; its record stays as attempt-N.json."""
+    with _locked(identity, results) as folder:
+        path = folder / "record.json"
+        if path.exists():
+            path.rename(folder / f"attempt-{_attempt(folder)}.json")
+        for name in ("ledger.sqlite", "verify.json", "policy-final.safetensors", "policy-best.safetensors"):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _attempt(folder: Path) -> int:
+    return 1 + len(list(folder.glob("attempt-*.json")))
+
+
+@contextlib.contextmanager
+def opened(identity: Identity, results: Path | str | None) -> Iterator[tuple[Path, Record | None, int]]:
+    """The cell's folder under its lock, its finished record, and the attempt's number; a failed one is set aside.
+
+    Bad input that shows only when the method runs leaves nothing behind, where nothing was charged.
+    """
+    with _locked(identity, results) as folder:
+        path = folder / "record.json"
+        earlier = records.read(path) if path.exists() else None
+        if earlier is not None and earlier.status != "finished":
+            path.rename(folder / f"attempt-{_attempt(folder)}.json")
+            earlier = None
+        try:
+            yield folder, earlier, _attempt(folder)
+        except UserError:
+            book = folder / "ledger.sqlite"
+            if not path.exists() and _attempt(folder) == 1 and not (book.exists() and Ledger(book).nre):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+@contextlib.contextmanager
+def _locked(identity: Identity, results: Path | str | None) -> Iterator[Path]:
+    """The cell's folder, made if it is not there, under its lock."""
+    folder = identity.folder(results)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0).acquire()
+    except Timeout:
+        raise CellLocked(f"{folder} is locked: another process runs this cell; wait for it or stop it") from None
+    except OSError as error:
+        raise UserError(
+            f"--results {records.results_folder(results)}: {error.strerror or error}; choose another folder"
+        ) from error
+    with lock:
+        yield folder
+
+
+def fail(identity: Identity, results: Path | str | None, message: str) -> Record:
+    """The failed record of a cell whose process died, written where it will be found."""
+    with opened(identity, results) as (folder, earlier, attempt):
+        if earlier is not None:
+            return earlier
+        error = {"type": "ProcessDied", "message": message, "where": None}
+        meta = provenance.meta(attempt, 0.0, None)
+        record = Record(identity.cell, identity.content, failed_result(error), meta, folder)
+        records.write(record)
+        return record
+
+
+def failed_result(error: dict[str, Any]) -> dict[str, Any]:
+    """The result of a cell of which nothing but its error is known."""
+    names = "base final best improvement_final improvement_best nre first_success successes withheld"
+    unknown = dict.fromkeys([*names.split(), "heldout_evaluations", "compute"])
+    return {"status": "failed", "error": error, "curve": []} | unknown

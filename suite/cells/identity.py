@@ -1,0 +1,193 @@
+"""What a cell is before it runs: everything that its result depends on, checked and hashed, and its random numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from suite import config as configs
+from suite import registry
+from suite import task as tasks
+from suite.errors import UserError
+from suite.measure import estimators
+from suite.oracle import DUPLICATES, PROTOCOLS
+from suite.seeding import Streams, derive
+from suite.store import records
+from suite.store.records import Record
+from suite.task import Task
+
+POINTS = ("all", "final")
+"""Which policies are measured (docs/decisions/006): the prior and every round's, or the prior and the last."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """A cell before it runs: what its name is a hash of, and how to build it."""
+
+    content: dict[str, Any]
+    task: registry.Entry
+    task_config: Any
+    baseline: registry.Entry
+    config: Any
+
+    @property
+    def cell(self) -> str:
+        return records.cell_of(self.content)
+
+    def folder(self, results: Path | str | None) -> Path:
+        return records.results_folder(results) / "cells" / self.cell
+
+    def finished(self, results: Path | str | None) -> Record | None:
+        """The finished record of this cell, if there is one."""
+        path = self.folder(results) / "record.json"
+        if not path.exists():
+            return None
+        record = records.read(path)
+        return record if record.status == "finished" else None
+
+
+def identify(
+    task: str,
+    baseline: str,
+    *,
+    seed: int = 0,
+    budget: int = 7500,
+    config: Mapping[str, object] | None = None,
+    task_config: Mapping[str, object] | None = None,
+    protocol: str = "failures-only",
+    duplicates: str = "charge",
+    heldout: str = "auto",
+    points: str = "all",
+    device: str = "cpu",
+    threads: int = 1,
+) -> Identity:
+    """Resolve and check everything that a cell's name depends on, without running it.
+
+    Args:
+        heldout: `exact`, `off`, a number of samples, `is:N` for importance sampling, or `auto`: exact where the
+            successes are enumerated, else 10,000 samples.
+        points: `all` measures after every round, `final` only before the first and after the last.
+        device: `cpu`, `cuda`, or `auto`: CUDA where there is one.
+
+    Raises:
+        UserError: anything that cannot be run, in one line.
+    """
+    if budget < 1:
+        raise UserError(f"--budget must be at least 1 reward evaluation, got {budget}")
+    one_of("--protocol", protocol, PROTOCOLS)
+    one_of("--duplicates", duplicates, DUPLICATES)
+    one_of("--points", points, POINTS)
+    one_of("--device", device, ("auto", "cpu", "cuda"))
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    task_entry, baseline_entry = registry.load("task", task), registry.load("baseline", baseline)
+    a_task_config = configs.build(task_entry.config_class, task_config or {})
+    a_config = configs.build(baseline_entry.config_class, config or {})
+    probe = kept_task(task_entry, a_task_config)
+    with blamed_on(task_entry):
+        assets = tasks.assets(probe)
+    heldout = resolve_heldout(heldout, functools.partial(_is_exact, task_entry, a_task_config), task_entry.id)
+    batch = getattr(a_config, "batch", 1)
+    if budget < batch:
+        raise UserError(f"--budget {budget} is smaller than one batch of {batch}; raise it, or set `batch` to {budget}")
+    content = {
+        "task": {
+            "id": task_entry.id,
+            "config": configs.to_dict(a_task_config),
+            "source_sha256": registry.source_sha256(task_entry),
+            "assets": assets,
+        },
+        "baseline": {
+            "id": baseline_entry.id,
+            "config": configs.to_dict(a_config),
+            "source_sha256": registry.source_sha256(baseline_entry),
+            "control": baseline_entry.id in registry.controls(),
+        },
+        "seed": seed,
+        "protocol": protocol,
+        "duplicates": duplicates,
+        "budget": budget,
+        "heldout": heldout,
+        "points": points,
+        "device": device,
+        "threads": threads,
+    }
+    return Identity(content, task_entry, a_task_config, baseline_entry, a_config)
+
+
+@functools.lru_cache(maxsize=8)
+def _is_exact(entry: registry.Entry, config: Any) -> bool:
+    task = kept_task(entry, config)
+    with blamed_on(entry):
+        return tasks.is_exact(task)
+
+
+def check_device(device: str) -> None:
+    """UserError where this machine, unlike one that a cell may be sent to, has no such device."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda, but torch sees no CUDA device here; use --device cpu")
+
+
+def one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UserError(f"{flag} {value!r} is unknown; one of {', '.join(allowed)}")
+
+
+@functools.lru_cache(maxsize=8)
+def kept_task(entry: registry.Entry, config: Any) -> Task:
+    """The task of this process that no run owns: for questions to it, and for verification."""
+    return build_task(entry, config)
+
+
+def build_task(entry: registry.Entry, config: Any) -> Task:
+    """A new task; UserError, with file and line, where its constructor raises."""
+    with blamed_on(entry):
+        task: Task = entry.target(config)
+    return task
+
+
+@contextlib.contextmanager
+def blamed_on(entry: registry.Entry) -> Iterator[None]:
+    """What the task's own code raises before anything runs, as a UserError that names its file and line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{entry.kind} {entry.id}: {registry.failure(entry.source, error)}") from error
+
+
+def resolve_heldout(heldout: str, is_exact: Callable[[], bool], task_id: str) -> str:
+    """The held-out mode that `heldout` stands for: `exact`, `off`, a number of samples, or `is:` and one."""
+    if heldout == "auto":
+        return "exact" if is_exact() else str(estimators.SAMPLES)
+    kind = estimators.IMPORTANCE if heldout.startswith(estimators.IMPORTANCE) else ""
+    number = heldout.removeprefix(kind)
+    if number.isdecimal() and int(number) >= (4 if kind else 2):
+        return f"{kind}{int(number)}"
+    if heldout not in ("exact", "off"):
+        raise UserError(
+            f"--heldout {heldout!r} is unknown; exact, off, auto, a number of samples from 2 on, "
+            "or is:N, importance sampling with N from 4 on"
+        )
+    if heldout == "off":
+        return heldout
+    if not is_exact():
+        raise UserError(f"--heldout exact, but {task_id} enumerates no successes; use --heldout {estimators.SAMPLES}")
+    return heldout
+
+
+def cell_seed(identity: Mapping[str, Any]) -> int:
+    """The seed that all streams of a cell derive from; methods of one seed share no random numbers."""
+    return derive(identity["seed"], identity["task"]["id"], identity["baseline"]["id"])
+
+
+def heldout_stream(identity: Mapping[str, Any], index: int) -> torch.Generator:
+    """The random numbers that measure point `index` of a cell's curve."""
+    return Streams(derive(cell_seed(identity), "heldout", index), identity["device"])("draw")

@@ -1,0 +1,216 @@
+"""What a person sees while cells run: bars and a live table in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from suite.cells.grid import CellDone
+from suite.store.records import Record
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+    from rich.table import Table
+
+    from suite.cells.runner import Progress
+    from suite.search.loop import TrialDone
+
+
+@contextlib.contextmanager
+def of_run(budget: int, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """What `suite.run` is to tell its progress: a bar on a terminal's stderr, else None."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("NRE, success {task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        row = bar.add_task("starting", total=budget, rate="–")
+
+        def show(state: Progress) -> None:
+            name = f"{state.baseline}, seed {state.seed}"
+            bar.update(row, completed=state.nre, description=name, rate=number(state.success_rate))
+
+        yield show
+
+
+@contextlib.contextmanager
+def of_grid(quiet: bool) -> Iterator[Callable[[CellDone], None] | None]:
+    """What `suite.bench` is to tell its progress: a line on stdout per cell, under it a live table in a terminal."""
+    if quiet:
+        yield None
+        return
+    records: list[Record] = []
+    clock = Clock()
+    if not sys.stderr.isatty():
+        yield lambda cell: _announce(cell, records, clock)
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(stderr=True)
+    with Live(console=console, auto_refresh=False, redirect_stdout=sys.stdout.isatty()) as live:
+
+        def show(cell: CellDone) -> None:
+            _announce(cell, records, clock)
+            live.update(table(records, cell.total, clock.left(cell.done, cell.total)), refresh=True)
+
+        yield show
+
+
+class Clock:
+    """How long a grid or a search has run, and about how long it will, at the pace so far."""
+
+    def __init__(self) -> None:
+        self.begin(0)
+
+    def begin(self, before: int) -> None:
+        """Start now, with `before` that had ended already and say nothing about the pace."""
+        self.started = time.monotonic()
+        self.before = before
+        self.ran = 0
+
+    def left(self, done: int, total: int) -> str:
+        """`, about 3 min left`; empty at the end and before anything was run."""
+        if not self.ran or done >= total:
+            return ""
+        seconds = (time.monotonic() - self.started) / self.ran * (total - done)
+        return f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
+
+
+def _announce(cell: CellDone, records: list[Record], clock: Clock) -> None:
+    """Keep the cell's record; print a line if it was run now, and one count of those that were there before."""
+    records.append(cell.record)
+    if cell.fresh:
+        clock.ran += 1
+        print(f"[{cell.done}/{cell.total}{clock.left(cell.done, cell.total)}] {line(cell.record)}", flush=True)
+    elif cell.done == cell.total:
+        print(f"[{cell.done}/{cell.total}] all there, nothing to run", flush=True)
+
+
+def table(records: list[Record], total: int, left: str = "") -> Table:
+    """The grid so far: seeds done, geometric mean success rate and improvement of each method on each task."""
+    from rich.table import Table
+
+    grid = Table(title=f"{len(records)} of {total} cells{left}", title_justify="left", box=None, pad_edge=False)
+    for name in ("task", "method"):
+        grid.add_column(name)
+    for name in ("seeds", "success", "over base", "failed"):
+        grid.add_column(name, justify="right")
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.task, record.baseline), []).append(record)
+    for (task, baseline), cells in sorted(groups.items()):
+        finished = [record for record in cells if record.status == "finished"]
+        rates = [record.final["success_rate"] for record in finished if record.final]
+        gains = [g for record in finished if (g := record.result["improvement_final"]) is not None]
+        failed = len(cells) - len(finished)
+        grid.add_row(
+            task,
+            baseline,
+            str(len(finished)),
+            number(geometric_mean(rates)),
+            factor(geometric_mean(gains)),
+            str(failed or ""),
+        )
+    return grid
+
+
+def geometric_mean(values: list[float]) -> float | None:
+    """0 if one of them is 0, None if there are none."""
+    if not values:
+        return None
+    return math.exp(math.fsum(map(math.log, values)) / len(values)) if min(values) > 0 else 0.0
+
+
+def line(record: Record) -> str:
+    """One cell in one line."""
+    name = f"{record.task} {record.baseline} seed {record.seed}"
+    if record.status != "finished":
+        error = record.result["error"]
+        where = f" at {error['where']}" if error["where"] else ""
+        return f"{name}: FAILED, {error['type']}: {error['message']}{where}"
+    rate = number(record.final["success_rate"]) if record.final else "not measured"
+    gain = record.result["improvement_final"]
+    over = f" ({factor(gain)} base)" if gain is not None else ""
+    return f"{name}: success {rate}{over}, {record.result['nre']} NRE, {record.meta['seconds']['total']:.0f} s"
+
+
+def number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+def factor(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}×"
+
+
+@contextlib.contextmanager
+def of_sweep(quiet: bool) -> Iterator[Callable[[TrialDone], None] | None]:
+    """What `suite.search.loop` is to tell its progress: a line on stdout per trial, a bar under it in a terminal."""
+    if quiet:
+        yield None
+        return
+    clock = Clock()
+    if not sys.stderr.isatty():
+        yield lambda state: _announce_trial(state, clock)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("trials{task.fields[state]}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bar:
+        row = bar.add_task("", total=None, state="")
+
+        def show(state: TrialDone) -> None:
+            _announce_trial(state, clock)
+            text = f", best {_values(state.best)}{clock.left(state.ended, state.total)}"
+            bar.update(row, total=state.total, completed=state.ended, state=text)
+
+        yield show
+
+
+def _announce_trial(state: TrialDone, clock: Clock) -> None:
+    """Print a line of a trial that has ended now."""
+    trial = state.trial
+    if trial is None:
+        clock.begin(state.ended)
+        if state.ended:
+            print(f"[{state.ended}/{state.total}] trials were there before, best {_values(state.best)}", flush=True)
+        return
+    clock.ran = state.ended - clock.before  # other processes' too
+    params = ", ".join(f"{name} {number(v) if isinstance(v, float) else v}" for name, v in trial.params.items())
+    error = trial.user_attrs.get("error")
+    if error:
+        outcome = f"FAILED, {error}"
+    elif trial.state.name == "COMPLETE":
+        outcome = _values(trial) + (" (best so far)" if state.best and state.best.number == trial.number else "")
+    else:
+        outcome = f"pruned after {len(trial.intermediate_values)} seeds"
+    left = clock.left(state.ended, state.total)
+    print(f"[{state.ended}/{state.total}{left}] trial {trial.number}: {outcome}; {params}", flush=True)
+
+
+def _values(trial: FrozenTrial | None) -> str:
+    """The objectives of a completed trial."""
+    return ", ".join(map(number, trial.values)) if trial is not None else "–"

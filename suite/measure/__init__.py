@@ -1,0 +1,1 @@
+"""Measurement: success rates and their intervals, curves, a task's facts, the rank test on locks."""

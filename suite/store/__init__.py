@@ -1,0 +1,1 @@
+"""What is kept on disk: records, ledgers, weights, shipped assets, and where they came from."""

@@ -1,0 +1,1 @@
+"""Countdown: an arithmetic expression that hits a target."""

@@ -1,0 +1,1 @@
+"""Ehrlich functions: motifs in sequences (holo-bench)."""

@@ -1,0 +1,1 @@
+"""One question of GSM8K-Hard, answered by a Hugging Face model."""

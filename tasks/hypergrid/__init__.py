@@ -1,0 +1,1 @@
+"""Hypergrid: rare modes in far corners."""

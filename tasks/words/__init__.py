@@ -1,0 +1,1 @@
+"""Templated word problems, whose solutions a small transformer writes."""

@@ -1,0 +1,298 @@
+"""`suite verify`: true of a good record, false of one that was tampered with, unknown where nothing can be said."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from suite.cells import runner, verify
+from suite.errors import UserError
+from suite.store import records
+from suite.store.records import Record
+
+OPTIONS: dict[str, Any] = {"budget": 100, "tracking": "off", "config": {"batch": 50, "pool": 400, "filter_factor": 2}}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """BaNEL with three seeds."""
+    results = tmp_path_factory.mktemp("made")
+    for seed in range(3):
+        runner.run("gaussian-v1", "banel", seed=seed, results=results, **OPTIONS)
+    return results
+
+
+@pytest.fixture
+def results(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "results"))
+
+
+@pytest.fixture
+def record(results: Path) -> Record:
+    """The first seed that met no success."""
+    found = sorted(records.scan(results)[0], key=lambda record: record.seed)
+    return next(record for record in found if record.result["successes"] == 0)
+
+
+def failed_checks(verdict: verify.Verdict) -> list[str]:
+    return [check.name for check in verdict.checks if not check.ok]
+
+
+def change_ledger(record: Record, statement: str, *values: object) -> None:
+    db = sqlite3.connect(record.folder / "ledger.sqlite")
+    assert db.execute(statement, values).rowcount == 1
+    db.commit()
+    db.close()
+
+
+def change_result(record: Record, change: Callable[[dict[str, Any]], None]) -> Record:
+    content = json.loads((record.folder / "record.json").read_text())
+    change(content["result"])
+    (record.folder / "record.json").write_text(json.dumps(content))
+    return records.read(record.folder / "record.json")
+
+
+def test_good_records_are_verified(results: Path) -> None:
+    said: list[str] = []
+    verdicts = verify.verify(results, say=said.append)
+    assert [(v.task, v.baseline, v.verified) for v in verdicts] == [("gaussian-v1", "banel", True)] * 3
+    assert sorted(v.seed for v in verdicts) == [0, 1, 2]
+    assert sorted(said) == [f"gaussian-v1 banel seed {seed}: verified" for seed in range(3)]
+    for record in records.scan(results)[0]:
+        assert records.verified(record) is True
+        written = json.loads((record.folder / "verify.json").read_text())
+        assert [check["name"] for check in written["checks"]] == [
+            "budget",
+            "nre",
+            "successes",
+            "first success",
+            "rewards",
+            "base of the curve",
+            "final of the curve",
+            "best of the curve",
+            "final improvement",
+            "best improvement",
+            "base success rate",
+            "final success rate",
+            "best success rate",
+        ]
+        assert set(written["hashes"]) == {
+            "record.json",
+            "ledger.sqlite",
+            "policy-final.safetensors",
+            "policy-best.safetensors",
+        }
+
+
+@pytest.mark.parametrize("points", ["all", "final"])
+@pytest.mark.parametrize("heldout", ["500", "off", "exact"])
+@pytest.mark.parametrize(
+    ("baseline", "config"),
+    [
+        ("banel", {"batch": 50, "pool": 400, "algorithm": "filtering", "filter_factor": 1.2}),
+        ("temperature", {}),
+        ("pretrained", {"batch": 50}),
+    ],
+)
+def test_every_kind_of_policy_is_verified(
+    tmp_path: Path, heldout: str, points: str, baseline: str, config: dict[str, Any]
+) -> None:
+    options = OPTIONS | {"config": config, "heldout": heldout, "points": points}
+    record = runner.run("gaussian-v1", baseline, results=tmp_path, **options)
+    assert record.status == "finished"
+    verdict = verify.verify_one(record)
+    assert (verdict.verified, failed_checks(verdict)) == (True, [])
+    assert len(verdict.checks) == (5 if heldout == "off" else 13)
+
+
+def test_a_reward_that_was_changed_in_the_ledger_is_found(record: Record) -> None:
+    rewards = bytearray(50)
+    rewards[7] = 1
+    change_ledger(record, "UPDATE answers SET rewards = ? WHERE k = 1", bytes(rewards))
+    verdict = verify.verify_one(record)
+    assert verdict.verified is False
+    assert {"rewards", "successes", "first success"} <= set(failed_checks(verdict))
+    assert "1 of 100 answers differ when asked again" in [check.detail for check in verdict.checks]
+    assert records.verified(record) is False
+
+
+def test_a_sample_that_was_changed_in_the_ledger_is_found(record: Record) -> None:
+    """A success (bin 5) in the place of a failure."""
+    samples = torch.full((50, 1), 15)
+    samples[3] = 5
+    change_ledger(record, "UPDATE batches SET samples = ? WHERE k = 0", samples.numpy().tobytes())
+    assert failed_checks(verify.verify_one(record)) == ["rewards"]
+
+
+def test_more_charges_than_the_budget_are_found(record: Record) -> None:
+    change_ledger(
+        record,
+        "INSERT INTO batches SELECT 2, digest, samples, rows, length, priced, charged, charged_at "
+        "FROM batches WHERE k = 0",
+    )
+    verdict = verify.verify_one(record)
+    assert {"budget", "nre", "rewards"} <= set(failed_checks(verdict))  # 50 of them were never answered
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [
+        (lambda result: result.update(nre=99), "nre"),
+        (lambda result: result.update(successes=5), "successes"),
+        (lambda result: result.update(first_success=12), "first success"),
+        (
+            lambda result: result["final"].update(success_rate=result["final"]["success_rate"] * 1.01),
+            "final success rate",
+        ),
+        (lambda result: result["best"].update(success_rate=0.99), "best success rate"),
+        (lambda result: result["base"].update(success_rate=1e-5), "base success rate"),
+        (lambda result: result.update(improvement_final=1e3), "final improvement"),
+        (lambda result: result["curve"][-1].update(success_rate=0.5), "final of the curve"),
+    ],
+)
+def test_a_number_that_was_changed_in_the_record_is_found(
+    record: Record, change: Callable[[dict[str, Any]], None], check: str
+) -> None:
+    verdict = verify.verify_one(change_result(record, change))
+    assert verdict.verified is False
+    assert check in failed_checks(verdict)
+
+
+def test_a_policy_that_was_deleted_is_found(record: Record) -> None:
+    (record.folder / "policy-final.safetensors").unlink()
+    assert failed_checks(verify.verify_one(record)) == ["final success rate"]
+
+
+def test_a_policy_that_was_changed_is_found(record: Record) -> None:
+    path = record.folder / "policy-final.safetensors"
+    with safe_open(path, framework="pt") as file:
+        metadata, logits = file.metadata(), file.get_tensor("logits")
+    logits[0, 5] += 3  # bin 5 is a success
+    save_file({"logits": logits}, path, metadata=metadata)
+    assert failed_checks(verify.verify_one(record)) == ["final success rate"]
+
+
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [("ledger.sqlite", "ledger"), ("policy-final.safetensors", "final success rate")],
+)
+@pytest.mark.parametrize("broken", [b"", b"garbage " * 600])
+def test_a_file_that_cannot_be_read_is_a_finding_not_a_crash(
+    results: Path, record: Record, name: str, check: str, broken: bytes
+) -> None:
+    (record.folder / name).write_bytes(broken)
+    verdicts = verify.verify(results)
+    assert sorted(str(v.verified) for v in verdicts) == ["False", "True", "True"]
+    (bad,) = [v for v in verdicts if not v.verified]
+    assert bad.cell == record.cell
+    assert check in failed_checks(bad) or (name == "ledger.sqlite" and not broken)  # an empty one is an empty ledger
+    assert failed_checks(bad)
+
+
+def test_a_ledger_that_is_not_there_is_found(record: Record) -> None:
+    (record.folder / "ledger.sqlite").unlink()
+    assert failed_checks(verify.verify_one(record)) == ["ledger"]
+
+
+@pytest.mark.parametrize("name", ["record.json", "ledger.sqlite", "policy-best.safetensors"])
+def test_what_changed_since_is_unknown_again(record: Record, name: str) -> None:
+    verify.verify_one(record)
+    assert records.verified(record) is True
+    path = record.folder / name
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert records.verified(record) is None
+
+
+def test_a_failed_run_is_neither_true_nor_false(tmp_path: Path, plugin: Callable[[str], str]) -> None:
+    failed = runner.run("gaussian-v1", plugin("methods.py:failing"), results=tmp_path, **(OPTIONS | {"config": {}}))
+    said: list[str] = []
+    (verdict,) = verify.verify(tmp_path, say=said.append)
+    assert (verdict.verified, verdict.checks) == (None, [])
+    assert said == ["gaussian-v1 methods.py:failing seed 0: not checked"]
+    assert records.verified(failed) is None
+
+
+def test_a_task_that_is_not_here_is_unknown_and_the_others_are_checked(
+    results: Path, plugin: Callable[[str], str]
+) -> None:
+    runner.run(plugin("toys.py:Codes"), "pretrained", results=results, **(OPTIONS | {"config": {"batch": 50}}))
+    said: list[str] = []
+    verdicts = verify.verify(results, say=said.append)
+    assert [v.verified for v in verdicts if v.task == "gaussian-v1"] == [True] * 3
+    (unknown,) = [v for v in verdicts if v.task == "toys.py:Codes"]
+    assert unknown.verified is None
+    assert any(line.startswith("toys.py:Codes pretrained seed 0: not checked; source: no file") for line in said)
+
+
+def test_a_broken_record_is_a_finding_of_its_own(results: Path, record: Record) -> None:
+    (record.folder / "record.json").write_text("{")
+    said: list[str] = []
+    verdicts = verify.verify(results, say=said.append)
+    assert sorted(str(v.verified) for v in verdicts) == ["False", "True", "True"]
+    assert any("not a record" in line for line in said)
+
+
+def test_nothing_to_verify_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no records in .*; make some with `suite bench`"):
+        verify.verify(tmp_path)
+
+
+# -- rerun ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rerun", "expected"), [(1, 1), (2, 2), (9, 3)])
+def test_reruns_are_equal(results: Path, rerun: int, expected: int) -> None:
+    verdicts = verify.verify(results, rerun=rerun)
+    assert [v.verified for v in verdicts] == [True] * 3
+    assert sum("rerun" in [check.name for check in v.checks] for v in verdicts) == expected
+
+
+def test_a_rerun_finds_what_the_other_checks_do_not(record: Record) -> None:
+    changed = change_result(record, lambda result: result["curve"][1].update(entropy=0.5))
+    assert verify.verify_one(changed).verified is True
+    verdict = verify.verify_one(changed, rerun=True)
+    assert (verdict.verified, failed_checks(verdict)) == (False, ["rerun"])
+
+
+def test_a_rerun_that_cannot_be_done_acquits_nobody(record: Record) -> None:
+    """A tampered ledger stays found where the method changed too."""
+    content = json.loads((record.folder / "record.json").read_text())
+    content["identity"]["baseline"]["source_sha256"] = "0" * 64
+    content["cell"] = records.cell_of(content["identity"])
+    content["result"]["nre"] = 99
+    (record.folder / "record.json").write_text(json.dumps(content))
+    verdict = verify.verify_one(records.read(record.folder / "record.json"), rerun=True)
+    assert (verdict.verified, failed_checks(verdict)) == (False, ["nre"])
+
+
+def test_a_task_that_changed_since_is_not_judged(record: Record) -> None:
+    content = json.loads((record.folder / "record.json").read_text())
+    content["identity"]["task"]["source_sha256"] = "0" * 64
+    content["cell"] = records.cell_of(content["identity"])
+    (record.folder / "record.json").write_text(json.dumps(content))
+    verdict = verify.verify_one(records.read(record.folder / "record.json"))
+    assert verdict.verified is None
+    assert "changed since" in verdict.checks[-1].detail
+
+
+def test_a_rerun_of_changed_sources_says_nothing(record: Record) -> None:
+    """As if the baseline's file had been edited since: the identity holds another hash, the cell another name."""
+    content = json.loads((record.folder / "record.json").read_text())
+    content["identity"]["baseline"]["source_sha256"] = "0" * 64
+    content["cell"] = records.cell_of(content["identity"])
+    (record.folder / "record.json").write_text(json.dumps(content))
+    older = records.read(record.folder / "record.json")
+    assert verify.verify_one(older).verified is True
+    verdict = verify.verify_one(older, rerun=True)
+    assert verdict.verified is True
+    assert verdict.checks[-1].detail == "not done: the sources changed since: this is another cell now"

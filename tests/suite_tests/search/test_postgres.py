@@ -1,0 +1,117 @@
+"""Processes that share one study in a real PostgreSQL, one of them killed in the middle of a trial."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import RetryHeartbeatStaleTrialCallback
+from optuna.trial import TrialState
+
+from suite.search import study as studies
+from suite.store import records
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
+
+METHOD = '''"""Yields the prior; the tenth process here to run a trial notes its id and waits to be killed."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from suite.config import setting, tunable
+from suite.policy import Round
+
+
+@dataclass(frozen=True)
+class Config:
+    nothing: float = tunable(0.5, 0.0, 1.0)
+    notes: str = setting("")
+
+
+def run(config: Config, prior, oracle, rng):
+    oracle.collect(prior, 10)
+    with Path(config.notes, "begun").open("a") as file:
+        file.write("x")
+        file.flush()
+        if file.tell() == 10:
+            Path(config.notes, "victim").write_text(str(os.getpid()))
+            time.sleep(600)
+    oracle.collect(prior, 10)
+    yield Round(prior, {})
+'''
+
+PROCESSES, TRIALS = 4, 100
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, plugin: object) -> Path:
+    """A sweep file over a task of 64 codes, one seed of 20 evaluations a trial."""
+    (tmp_path / "method.py").write_text(METHOD)
+    constants = {
+        "task": plugin("toys.py:Codes"),  # type: ignore[operator]
+        "baseline": f"{tmp_path}/method.py:run",
+        "notes": str(tmp_path),
+        "seeds": 1,
+        "budget": 20,
+    }
+    content = {
+        "method": "random",
+        "metric": {"name": "success_rate", "goal": "maximize"},
+        "parameters": {name: {"value": value} for name, value in constants.items()}
+        | {"nothing": {"min": 0.0, "max": 1.0}},
+    }
+    path = tmp_path / "sweep.yaml"
+    path.write_text(json.dumps(content))  # JSON is YAML
+    return path
+
+
+def test_one_study_of_four_processes_outlives_one(
+    sweep: Path, postgres: str, tmp_path: Path, charged: Callable[[Path], int]
+) -> None:
+    results, victim = tmp_path / "results", tmp_path / "victim"
+    command = [
+        sys.executable, "-m", "suite", "sweep", str(sweep), f"--trials={TRIALS}", f"--storage={postgres}",
+        f"--results={results}", "--heartbeat=2", "--quiet",
+    ]  # fmt: skip
+    started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(PROCESSES)]
+    while not (victim.exists() and victim.read_text()):
+        for process in started:
+            assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    killed = int(victim.read_text())
+    os.kill(killed, signal.SIGKILL)
+    for process in started:
+        _, err = process.communicate(timeout=200)
+        assert process.returncode == (-signal.SIGKILL if process.pid == killed else 0), err
+    assert killed in {process.pid for process in started}
+
+    (name,) = optuna.get_all_study_names(postgres)
+    trials = optuna.load_study(study_name=name, storage=studies.connect(postgres)).trials
+    finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    assert len(finished) == TRIALS
+    # those that lost the race for the last places failed before they drew a value
+    (lost,) = [trial for trial in trials if trial.state == TrialState.FAIL and trial.params]
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.FAIL}
+    with studies.stable():
+        (again,) = [t for t in finished if RetryHeartbeatStaleTrialCallback.retried_trial_number(t) == lost.number]
+    assert again.params == lost.params
+
+    found, broken = records.scan(results)
+    assert not broken
+    ran = [cell for trial in finished for cell in trial.user_attrs["spent"]]
+    assert sorted(record.cell for record in found) == sorted(ran)  # each trial's cell is there, and no other
+    assert len(set(ran)) == TRIALS
+    assert all(record.status == "finished" and record.result["nre"] == charged(record.folder) == 20 for record in found)
+    assert len((tmp_path / "begun").read_text()) == TRIALS + 1  # the lost one was begun twice, no other
