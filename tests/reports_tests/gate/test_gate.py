@@ -42,6 +42,8 @@ cells:
     quantities: {failure_log_likelihood: higher}
 """
 
+REFERENCE = Path(__file__).parents[2] / "gate" / "reference"
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
@@ -392,7 +394,7 @@ def test_a_run_that_takes_longer_than_a_gated_cell_should_is_named(made: tuple[P
 
 def test_each_gated_cell_of_this_repository_runs_within_20_seconds(tmp_path: Path) -> None:
     """Processor time: a busy machine is no slower cell."""
-    plan = gate_plan.read(Path(gate.__file__).parent / "reference/suite")
+    plan = gate_plan.read(REFERENCE / "suite")
     for cell in plan.cells.values():
         started = time.process_time()
         runner.run(**cell.call(0), results=tmp_path, tracking="off")
@@ -453,8 +455,7 @@ def test_one_reference_keeps_its_false_alarms_below_one_percent() -> None:
 
 def test_committed_ledgers_are_small() -> None:
     """5 MB in all."""
-    folder = Path(__file__).parents[2] / "gate" / "reference"
-    assert 0 < sum(path.stat().st_size for path in folder.rglob("*.sqlite")) < 5_000_000
+    assert 0 < sum(path.stat().st_size for path in REFERENCE.rglob("*.sqlite")) < 5_000_000
     assert gate_output.WIDTH % 2 == 1  # the reference's median has a column of its own
 
 

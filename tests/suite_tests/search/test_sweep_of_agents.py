@@ -191,7 +191,7 @@ def test_what_is_no_sweep_of_agents_is_one_line(
     content["parameters"]["budget"]["value"] = 30
     sweep.write_text(yaml.safe_dump(content))
     assert "are not what this file runs" in refused(capsys, str(sweep), *words, "abc")
-    other = ROOT / "sweeps" / "gaussian-banel.yaml"
+    other = ROOT / "sweeps" / "gaussian" / "banel.yaml"
     assert "no field 'distil_epochs': give its own file" in refused(capsys, str(other), *words, "abc")
     shutil.rmtree(results)
     assert "no trial of a W&B sweep abc below" in refused(capsys, str(sweep), *words, "abc")

@@ -109,7 +109,7 @@ def agent(server: Server, folder: Path, path: str) -> subprocess.CompletedProces
 
 def committed() -> tuple[dict[str, Any], dict[str, Any]]:
     """The committed small sweep of gaussian-tune-v1, and the constants that it hands to every trial."""
-    content = yaml.safe_load((ROOT / "sweeps" / "gaussian-banel-small.yaml").read_text())
+    content = yaml.safe_load((ROOT / "sweeps" / "gaussian" / "banel-small.yaml").read_text())
     return content, {name: p["value"] for name, p in content["parameters"].items() if "value" in p}
 
 
