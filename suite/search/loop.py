@@ -136,6 +136,8 @@ class Surplus(Exception):
 
 def _one(job: Job, study: Study) -> int | None:
     """Run one trial; its number, or None where it was one too many."""
+    if not _missing(study, job.trials):
+        return None  # other processes have ended or begun the rest since the jobs were counted
     sweep = _sweep(job.content)
     results = None if job.results is None else Path(job.results)
     begun: list[int] = []

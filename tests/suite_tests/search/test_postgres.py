@@ -101,11 +101,15 @@ def test_one_study_of_four_processes_outlives_one(
     trials = optuna.load_study(study_name=name, storage=studies.connect(postgres)).trials
     finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     assert len(finished) == TRIALS
-    # those that lost the race for the last places failed before they drew a value
-    (lost,) = [trial for trial in trials if trial.state == TrialState.FAIL and trial.params]
-    assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.FAIL}
+    # those that lost the race for the last places failed before they drew a value; two processes may find the same
+    # stale trial and enqueue it again, of which one is surplus
     with studies.stable():
-        (again,) = [t for t in finished if RetryHeartbeatStaleTrialCallback.retried_trial_number(t) == lost.number]
+        retried = {trial.number: RetryHeartbeatStaleTrialCallback.retried_trial_number(trial) for trial in trials}
+    failed = [trial for trial in trials if trial.state == TrialState.FAIL]
+    (lost,) = [trial for trial in failed if trial.params and retried[trial.number] is None]
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE, TrialState.FAIL}
+    assert len(failed) <= 1 + 3 * PROCESSES  # no process begins trials that are surplus one after the other
+    (again,) = [trial for trial in finished if retried[trial.number] == lost.number]
     assert again.params == lost.params
 
     found, broken = records.scan(results)
