@@ -29,6 +29,7 @@ Kind = Literal["task", "baseline"]
 _TABLES = {"task": ("tasks", "TASKS"), "baseline": ("baselines", "BASELINES")}
 FACTS = "measured.json"
 """In the tasks' package: what is known of each before any method runs. Written by :mod:`suite.measure.facts`."""
+_PACKAGES = ("suite", "tasks", "baselines", "reports")
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -104,7 +105,9 @@ def load(kind: Kind, ref: str) -> Entry:
     if not callable(target):
         own = vars(module).items()
         names = [key for key, item in own if getattr(item, "__module__", "") == module.__name__]
-        raise UserError(f"{kind} {ref!r}: {where} has no {name!r}{nearest(name, names)}")
+        registered = [place for place in table.values() if place.endswith(f":{name}")]
+        hint = f"; did you mean {registered[0]}?" if registered else nearest(name, names)
+        raise UserError(f"{kind} {ref!r}: {where} has no {name!r}{hint}")
     entry_id = f"{Path(where).name}:{name}" if is_file else ref
     config_class = _config_class(kind, target, ref)
     specs(config_class)
@@ -139,7 +142,17 @@ def failure(path: Path, error: BaseException) -> str:
     while first.__cause__ is not None:
         first = first.__cause__
     lines = [f.lineno for f in traceback.extract_tb(first.__traceback__) if Path(f.filename) == path]
-    return f"{path}:{lines[-1] if lines else 1}: {said(error)}"
+    return f"{path}:{lines[-1] if lines else 1}: {said(error)}{_moved(first)}"
+
+
+def _moved(error: BaseException) -> str:
+    """Where a module of ours lies now that an import looks for at another place: `; it is suite.store.assets now`."""
+    package, _, rest = (getattr(error, "name", None) or "").partition(".")
+    if not isinstance(error, ModuleNotFoundError) or package not in _PACKAGES or not rest:
+        return ""
+    found = sorted((_ROOT / package).rglob(f"{rest.rpartition('.')[2]}.py"))
+    places = [".".join(path.relative_to(_ROOT).with_suffix("").parts) for path in found]
+    return f"; it is {' or '.join(places)} now" if places else ""
 
 
 @functools.cache
@@ -158,7 +171,7 @@ def source_sha256(entry: Entry) -> str:
 
 def check_layout(root: Path = _ROOT) -> None:
     """UserError where another package named suite, tasks, baselines or reports wins on the import path."""
-    for name in ("suite", "tasks", "baselines", "reports"):
+    for name in _PACKAGES:
         spec = importlib.util.find_spec(name)
         if spec is None:
             raise UserError(f"the package {name!r} is not installed beside {root / 'suite'}; run `make install`")

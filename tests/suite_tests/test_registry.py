@@ -69,6 +69,18 @@ def test_module_reference_is_its_own_id() -> None:
     assert registry.load("task", "tasks.gaussian:Gaussian").id == "tasks.gaussian:Gaussian"
 
 
+def test_what_was_moved_is_named_where_it_lies_now(tmp_path: Path) -> None:
+    path = tmp_path / "old.py"
+    path.write_text("import torch\nfrom suite.ledger import Ledger\n")
+    with pytest.raises(UserError, match=r"old.py:2: .*'suite.ledger'; it is suite.store.ledger now$"):
+        registry.load("task", f"{path}:Task")
+    path.write_text("import suite.nowhere\n")
+    with pytest.raises(UserError, match=r"No module named 'suite.nowhere'$"):
+        registry.load("task", f"{path}:Task")
+    with pytest.raises(UserError, match=r"has no 'Addition'; did you mean tasks.addition.task:Addition\?$"):
+        registry.load("task", "tasks.addition:Addition")
+
+
 def test_file_reference(plugin: Path) -> None:
     entry = registry.load("baseline", f"{plugin}:run")
     assert entry.id == "mine.py:run"
