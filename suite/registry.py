@@ -105,8 +105,8 @@ def load(kind: Kind, ref: str) -> Entry:
     if not callable(target):
         own = vars(module).items()
         names = [key for key, item in own if getattr(item, "__module__", "") == module.__name__]
-        registered = [place for place in table.values() if place.endswith(f":{name}")]
-        hint = f"; did you mean {registered[0]}?" if registered else nearest(name, names)
+        below = [place for place in table.values() if place.startswith(f"{where}.") and place.endswith(f":{name}")]
+        hint = f"; did you mean {below[0]}?" if below else nearest(name, names)
         raise UserError(f"{kind} {ref!r}: {where} has no {name!r}{hint}")
     entry_id = f"{Path(where).name}:{name}" if is_file else ref
     config_class = _config_class(kind, target, ref)
