@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 from suite._version import __version__
 
 if TYPE_CHECKING:
-    from suite.cells.grid import bench
-    from suite.cells.runner import run
+    from suite.api import bench, run
     from suite.store.records import Record
 
 __all__ = ["Record", "__version__", "bench", "run"]
 
-_HOMES = {"run": "suite.cells.runner", "bench": "suite.cells.grid", "Record": "suite.store.records"}
+_HOMES = {"run": "suite.api", "bench": "suite.api", "Record": "suite.store.records"}
 
 
 def __getattr__(name: str) -> Any:

@@ -196,6 +196,8 @@ def type_name(hint: Any) -> str:
         if len(args) == 2 and args[1] is Ellipsis:
             return f"a list of {type_name(args[0])}"
         return "(" + ", ".join(type_name(arg) for arg in args) + ")"
+    if origin is Mapping:
+        return "an object of fields and values"
     return {int: "a whole number", float: "a number", bool: "True or False", str: "text"}.get(
         hint, getattr(hint, "__name__", str(hint))
     )
@@ -213,6 +215,8 @@ def _convert(raw: object, hint: Any, default: object) -> Any:
         raise ValueError("not among the choices")
     if origin is tuple:
         return _convert_tuple(raw, args)
+    if origin is Mapping:
+        return dict(_object(raw))
     if dataclasses.is_dataclass(hint):
         return _convert_nested(raw, typing.cast(type, hint), default)
     convert: dict[Any, Callable[[object], Any]] = {bool: _bool, int: _int, float: _float, str: _str}
@@ -246,11 +250,15 @@ def _convert_tuple(raw: object, args: tuple[Any, ...]) -> tuple[Any, ...]:
 def _convert_nested(raw: object, cls: type, default: object) -> Any:
     if isinstance(raw, cls):
         return raw
+    base = to_dict(default) if isinstance(default, cls) else {}
+    return build(cls, {**base, **_object(raw)})
+
+
+def _object(raw: object) -> Mapping[str, object]:
     value = _parse(raw) if isinstance(raw, str) else raw
     if not isinstance(value, Mapping):
         raise TypeError("not an object")
-    base = to_dict(default) if isinstance(default, cls) else {}
-    return build(cls, {**base, **value})
+    return value
 
 
 def _parse(text: str) -> object:

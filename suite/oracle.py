@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,12 +15,6 @@ from suite.errors import BudgetExhausted, UserError
 from suite.policy import Generator, Policy, check_samples, made_of_engine_parts, own_types
 from suite.store.ledger import Ledger
 from suite.task import verified
-
-Protocol = Literal["failures-only", "all-rewards"]
-Duplicates = Literal["charge", "cache", "reject"]
-PROTOCOLS: tuple[str, ...] = get_args(Protocol)
-DUPLICATES: tuple[str, ...] = get_args(Duplicates)
-
 
 FREE_BATCHES = 50
 """Batches in a row that may be answered from the ledger alone (`cache`) before the run is taken to be over."""

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 import baselines
+import suite
 import tasks
 from baselines import BASELINES, CONTROLS
 from suite import config as configs
 from suite import registry
 from suite import task as engine
-from suite.cells import runner
 from suite.oracle import Oracle
 from suite.policy import Generator, Policy, Tempered
 from suite.store.records import Record, canonical
@@ -132,7 +132,7 @@ def test_a_configuration_is_frozen_and_goes_through_json_and_text(kind_and_id: t
 
 @every_baseline
 def test_no_field_has_the_name_of_an_option_of_a_run(name: str) -> None:
-    taken = set(inspect.signature(runner.run).parameters)
+    taken = set(inspect.signature(suite.run).parameters)
     assert {spec.name for spec in configs.specs(registry.load("baseline", name).config_class)} & taken == set()
 
 
@@ -298,7 +298,7 @@ def run(name: str, results: Path, task: str = "gaussian-v1", **options: Any) -> 
     fields = {spec.name for spec in configs.specs(registry.load("baseline", name).config_class)}
     config = {field: value for field, value in SMALL.items() if field in fields}
     options = {"budget": 400, "results": results, "tracking": "off"} | options
-    return runner.run(task, name, config=config, **options)
+    return suite.run(task, name, config=config, **options)
 
 
 def no_nan(constant: str) -> None:
@@ -375,7 +375,7 @@ def test_a_control_is_blind_to_rewards(tmp_path: Path, name: str) -> None:
 def test_banel_leaves_the_bulk_of_the_illustration(tmp_path: Path) -> None:
     """gaussian-v1, the paper's figure: the best round succeeds at least ten times as often as the prior."""
     config = {"batch": 100, "pool": 500, "epochs": 20, "filter_factor": 4, "failure_lr": 1e-3, "distil_lr": 1e-3}
-    record = runner.run(
+    record = suite.run(
         "gaussian-v1", "banel", budget=400, config=config | {"distil_epochs": 1}, results=tmp_path, tracking="off"
     )
     assert record.result["improvement_best"] > 10

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.cells import runner
+import suite
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ def test_the_call_from_python_prints_a_rate_and_an_improvement(
 
 
 def test_the_task_and_the_baseline_run_without_touching_the_repository(blocks: list[str], tmp_path: Path) -> None:
-    record = runner.run(
+    record = suite.run(
         f"{tmp_path}/lock.py:Lock",
         f"{tmp_path}/method.py:run",
         budget=1000,

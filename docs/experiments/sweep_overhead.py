@@ -41,7 +41,7 @@ def asleep(seconds: float) -> Any:
     def cells(self: objective.Configuration, *args: object) -> Iterator[Record]:
         for seed in self.settings.seed_list:
             time.sleep(seconds / self.settings.seeds)
-            curve = [{"success_rate": self.config["distil_lr"], "n": None, "distinct_successes": 1}]
+            curve = [{"success_rate": self.cell.config["distil_lr"], "n": None, "distinct_successes": 1}]
             result = {"status": "finished", "curve": curve, "nre": 1, "heldout_evaluations": 1}
             yield Record(f"{seed}", {}, result, {}, Path())
 

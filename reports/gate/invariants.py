@@ -46,7 +46,7 @@ def of_cell(
     failed = [record for record in records if record.status != "finished"]
     findings = [_found(cell, "finished", [f"seed {r.seed}: {_error(r)}" for r in failed], f"{len(records)} runs")]
     books = [(of, _batches(of.record)) for of in subjects]
-    findings.append(_found(cell, "budget", _over_budget(books), f"NRE within {cell.budget}"))
+    findings.append(_found(cell, "budget", _over_budget(books), f"NRE within {cell.settings.budget}"))
     findings.append(_found(cell, "charges", _uncharged(cell, books), "every sample priced, controls spend nothing"))
     findings.append(_found(cell, "seeds differ", _equal_seeds(books), "no two seeds share their samples"))
     wrong = [f"seed {of.record.seed}: {line}" for of in subjects for line in _unverified(of)]
@@ -96,7 +96,7 @@ def _uncharged(cell: GatedCell, books: Books) -> list[str]:
     wrong = []
     for (record, _), batches in books:
         rows, charged = sum(len(b.x) for b in batches), sum(int(b.priced.sum()) for b in batches)
-        if cell.duplicates == "charge" and rows != charged:
+        if cell.settings.duplicates == "charge" and rows != charged:
             wrong.append(f"seed {record.seed}: {rows - charged} of {rows} evaluations were free")
         if charged != record.result["curve"][-1]["nre"]:
             said = record.result["curve"][-1]["nre"]

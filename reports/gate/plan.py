@@ -8,7 +8,7 @@ A plan is a YAML file written by hand, `plan.yaml` in the folder of the referenc
         task: gaussian-v1               # id, module:Name, or path/to/file.py:Name from the plan's folder
         baseline: banel
         budget: 400
-        heldout: auto                   # and protocol, duplicates, config, task_config as in `suite bench`
+        heldout: auto                   # and the other settings of a run, with config and task_config as objects
         modes: [pr, nightly]
         quantities: {first_lift: higher, kl_prior: lower}   # the direction that is better
         lock: true                      # optional: the task is a lock whose `secret` takes the seed's number; nobody
@@ -22,12 +22,13 @@ import re
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import yaml
 
 from reports.gate.files import check
 from reports.gate.quantities import check_name
+from suite.cells.spec import CellSpec
 from suite.config import nearest
 from suite.errors import UserError
 
@@ -41,34 +42,23 @@ LEAST_SEEDS = 4
 
 @dataclasses.dataclass(frozen=True)
 class GatedCell:
-    """One cell of a plan, without its seed; the fields of :func:`suite.run`, and what is held against the reference."""
+    """One cell of a plan: the settings of its runs, and what is held against the reference."""
 
     name: str
-    task: str
-    baseline: str
-    budget: int
-    heldout: str = "auto"
-    protocol: str = "failures-only"
-    duplicates: str = "charge"
-    config: Mapping[str, object] = dataclasses.field(default_factory=dict)
-    task_config: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    settings: CellSpec
+    """Of all its runs, but for the seed."""
     modes: Sequence[Mode] = get_args(Mode)
     quantities: Mapping[str, Better] = dataclasses.field(default_factory=dict)
     lock: bool = False
 
-    def call(self, seed: int) -> dict[str, Any]:
-        """The arguments of :func:`suite.cells.identity.identify` for one seed."""
-        return {
-            "task": self.task,
-            "baseline": self.baseline,
-            "seed": seed,
-            "budget": self.budget,
-            "heldout": self.heldout,
-            "protocol": self.protocol,
-            "duplicates": self.duplicates,
-            "config": dict(self.config),
-            "task_config": {**self.task_config, **({"secret": seed} if self.lock else {})},
-        }
+    def spec(self, seed: int) -> CellSpec:
+        """The run with one seed."""
+        task_config = {**self.settings.task_config, **({"secret": seed} if self.lock else {})}
+        return dataclasses.replace(self.settings, seed=seed, task_config=task_config)
+
+
+OF_GATE = {field.name for field in dataclasses.fields(GatedCell)} - {"name", "settings"}
+OF_RUN = {field.name for field in dataclasses.fields(CellSpec)} - {"seed"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +110,7 @@ def _seeds(path: Path, seeds: object) -> dict[str, int]:
 
 
 def _cell(path: Path, name: str, fields: object) -> GatedCell:
-    known = {field.name for field in dataclasses.fields(GatedCell)} - {"name"}
+    known = OF_GATE | OF_RUN
     if not isinstance(fields, dict):
         raise UserError(f"{path}: cell {name} must be a mapping of {', '.join(sorted(known))}")
     if not re.fullmatch(NAME, name):
@@ -131,22 +121,23 @@ def _cell(path: Path, name: str, fields: object) -> GatedCell:
     for field in ("task", "baseline", "budget"):
         if field not in fields:
             raise UserError(f"{path}: cell {name} lacks {field}")
-    heldout = fields.get("heldout", GatedCell.heldout)
-    fields = {**fields, "heldout": "off" if heldout is False else str(heldout)}  # YAML reads off as false
     hints = typing.get_type_hints(GatedCell)
-    for field, value in fields.items():
+    of_gate = {field: value for field, value in fields.items() if field in OF_GATE}
+    for field, value in of_gate.items():
         check(hints[field], value, f"{path}: cell {name}, {field}", "docs/ci.md explains the fields")
-    cell = GatedCell(name, **fields)
+    try:
+        settings = CellSpec(**{field: value for field, value in fields.items() if field in OF_RUN})
+    except UserError as error:
+        raise UserError(f"{path}: cell {name}, {error}; docs/ci.md explains the fields") from error
+    cell = GatedCell(name, settings, **of_gate)
     for quantity in cell.quantities:
         check_name(quantity)
     if not cell.modes:
         raise UserError(f"{path}: cell {name} has no modes: some of {', '.join(MODES)}")
-    return dataclasses.replace(
-        cell,
-        modes=tuple(cell.modes),
-        task=_place(path.parent, cell.task),
-        baseline=_place(path.parent, cell.baseline),
+    settings = dataclasses.replace(
+        settings, task=_place(path.parent, settings.task), baseline=_place(path.parent, settings.baseline)
     )
+    return dataclasses.replace(cell, settings=settings, modes=tuple(cell.modes))
 
 
 def _place(folder: Path, ref: str) -> str:

@@ -72,7 +72,7 @@ def subject(record: Record, task_ref: str) -> Subject:
 
 def task_of(cell: GatedCell, seed: int) -> Task:
     """The task that a cell runs on with a seed; a lock's secret is the seed's."""
-    return _task(cell.task, canonical(cell.call(seed)["task_config"]))
+    return _task(cell.settings.task, canonical(cell.spec(seed).task_config))
 
 
 def check_name(name: str) -> None:

@@ -10,6 +10,7 @@ One number a line and sorted keys, so that the difference between two references
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -23,6 +24,7 @@ import torch
 from reports.gate import files, quantities
 from reports.gate.plan import GatedCell, Plan
 from reports.gate.quantities import Subject
+from suite.cells.spec import CellSpec
 from suite.config import nearest
 from suite.errors import NewerSchema, UserError
 from suite.store import json_file
@@ -109,10 +111,9 @@ def _fits(folder: Path, cell: GatedCell, kept: Mapping[str, Any], seeds: int) ->
     lacking, beyond = sorted(set(range(seeds)) - present), sorted(present - set(range(seeds)))
     named = [set(entry["quantities"]) for entry in kept["seeds"].values()]
     for field, value in call_of(cell).items():
-        if ran.get(field) != value:
-            raise UserError(
-                f"{folder}: cell {cell.name} ran with {field} {ran.get(field)}, its plan says {value}; {AGAIN}"
-            )
+        kept_value = ran.get(field, getattr(CellSpec, field, None))  # an older reference lacks a newer setting
+        if kept_value != value:
+            raise UserError(f"{folder}: cell {cell.name} ran with {field} {kept_value}, its plan says {value}; {AGAIN}")
     if lacking:
         raise UserError(f"{folder}: fewer seeds than planned: cell {cell.name} lacks {_some(lacking)}; {AGAIN}")
     if beyond:
@@ -125,7 +126,7 @@ def _fits(folder: Path, cell: GatedCell, kept: Mapping[str, Any], seeds: int) ->
 
 def call_of(cell: GatedCell) -> dict[str, Any]:
     """What a cell runs with, as JSON gives it back; plug-in files by their names."""
-    call: dict[str, Any] = json.loads(json.dumps(cell.call(0)))
+    call: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(cell.spec(0))))
     del call["seed"]
     return call | {kind: Path(call[kind]).name for kind in ("task", "baseline") if ".py:" in call[kind]}
 
@@ -141,6 +142,7 @@ def check_ledgers(folder: Path, reference: Reference, cell: GatedCell, seeds: Se
     Raises:
         UserError: a ledger that is missing, changed, or whose rewards the task does not give.
     """
+    task = cell.settings.task
     for seed in seeds:
         path = folder / "ledgers" / cell.name / f"{seed}.sqlite"
         if not path.exists():
@@ -156,12 +158,12 @@ def check_ledgers(folder: Path, reference: Reference, cell: GatedCell, seeds: Se
             differing = _differing(path, quantities.task_of(cell, seed))
         except Exception as error:  # samples that are none of this task's any more, whatever its verifier says of them
             raise UserError(
-                f"{path}: {cell.task} cannot be asked for the rewards of the reference's ledger ({error}); {AGAIN}"
+                f"{path}: {task} cannot be asked for the rewards of the reference's ledger ({error}); {AGAIN}"
             ) from error
         if differing:
             raise UserError(
-                f"{path}: the reference's ledger does not verify: {differing} rewards differ when {cell.task} is "
-                f"asked again; {AGAIN}, or give the task another version"
+                f"{path}: the reference's ledger does not verify: {differing} rewards differ when {task} is asked "
+                f"again; {AGAIN}, or give the task another version"
             )
 
 

@@ -83,11 +83,12 @@ def run_missing(plan: Plan, mode: str, results: Path, say: Callable[[str], None]
     for cell in plan.gated(mode):
         started, made = time.perf_counter(), 0
         for seed in plan.seeds_of(mode):
-            if identify(**cell.call(seed)).finished(results) is None:
-                runner.run(**cell.call(seed), results=results, tracking="off")
+            if identify(cell.spec(seed)).finished(results) is None:
+                runner.run_cell(cell.spec(seed), results=results, tracking="off")
                 made += 1
         took = f"{made} in {time.perf_counter() - started:.1f} s" if made else "all there"
-        say(f"{cell.name}: {len(plan.seeds_of(mode))} runs of {cell.baseline} on {_short(cell.task)}, {took}")
+        runs = f"{len(plan.seeds_of(mode))} runs of {cell.settings.baseline} on {_short(cell.settings.task)}"
+        say(f"{cell.name}: {runs}, {took}")
 
 
 def _short(ref: str) -> str:
@@ -119,7 +120,7 @@ def collect(plan: Plan, mode: str, results: Path) -> tuple[dict[str, list[Record
     for cell in plan.gated(mode):
         fresh[cell.name] = []
         for seed in plan.seeds_of(mode):
-            identity = identify(**cell.call(seed))
+            identity = identify(cell.spec(seed))
             path = identity.folder(results) / "record.json"
             if path.exists():
                 fresh[cell.name].append(records.read(path))
@@ -128,7 +129,7 @@ def collect(plan: Plan, mode: str, results: Path) -> tuple[dict[str, list[Record
     if missing:
         shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         raise UserError(f"--results {results} lacks {shown}, by the sources of today; add --run to run what is missing")
-    planned = {identify(**cell.call(seed)).cell for cell in plan.cells.values() for seed in plan.seeds_of("reference")}
+    planned = {identify(cell.spec(seed)).cell for cell in plan.cells.values() for seed in plan.seeds_of("reference")}
     others, broken = records.scan(results)
     extra = [
         f"{r.baseline} on {r.task}, seed {r.seed}, is no gated cell and was left out"
@@ -145,7 +146,7 @@ def collect(plan: Plan, mode: str, results: Path) -> tuple[dict[str, list[Record
 def subjects_of(plan: Plan, fresh: Fresh) -> dict[str, list[Subject]]:
     """The finished records with their tasks."""
     return {
-        name: [quantities.subject(r, plan.cells[name].task) for r in found if r.status == "finished"]
+        name: [quantities.subject(r, plan.cells[name].settings.task) for r in found if r.status == "finished"]
         for name, found in fresh.items()
     }
 

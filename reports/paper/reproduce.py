@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from suite import registry
-from suite.cells.grid import bench, seed_list
+from suite.cells.grid import run_grid, seed_list
+from suite.cells.spec import CellSpec
 from suite.commands import progress
 from suite.commands.bench import parse_seeds
 from suite.commands.options import switch
@@ -30,39 +32,34 @@ SECONDS = {
 UNKNOWN = 60.0
 
 
-class Plan(NamedTuple):
-    """Cells that a part of the paper needs: the same method settings on every seed."""
-
-    task: str
-    baselines: tuple[str, ...]
-    budget: int
-    config: Mapping[str, object]
-    task_config: Mapping[str, object] = {}
-    heldout: str = "auto"
-    points: str = "all"
+def _cells(task: str, baselines: Sequence[str], **settings: Any) -> list[CellSpec]:
+    return [CellSpec(task, baseline, **settings) for baseline in baselines]
 
 
-PLANS: dict[str, list[Plan]] = {
-    "attack-table": [Plan("addition-v1", ("banel", "pseudo-count", "rnd", "pretrained", *CONTROLS), 7500, {})],
+PLANS: dict[str, list[CellSpec]] = {
+    "attack-table": _cells("addition-v1", ("banel", "pseudo-count", "rnd", "pretrained", *CONTROLS)),
     "compute-scaling": [
         *(
-            Plan("addition-nozeros-v1", ("banel",), 7500, {"epochs": epochs})
+            CellSpec("addition-nozeros-v1", "banel", config={"epochs": epochs})
             for epochs in (1, 2, 3, 5, 10, 20, 50, 100)
         ),
-        Plan("addition-nozeros-v1", CONTROLS, 7500, {}),
+        *_cells("addition-nozeros-v1", CONTROLS),
         *(
-            Plan("addition6-nozeros-v1", ("banel",), 7500, {"epochs": epochs}, heldout="50000", points="final")
+            CellSpec("addition6-nozeros-v1", "banel", config={"epochs": epochs}, heldout="50000", points="final")
             for epochs in (1, 3, 10, 30, 100)
         ),
-        Plan("addition6-nozeros-v1", CONTROLS, 7500, {}, heldout="50000", points="final"),
+        *_cells("addition6-nozeros-v1", CONTROLS, heldout="50000", points="final"),
     ],
     "reasoning-curves": [
-        Plan("word-problems-v1", ("banel", "rnd", "pretrained", *CONTROLS), 7500, {}, {"question": question})
+        cell
         for question in range(6)
+        for cell in _cells(
+            "word-problems-v1", ("banel", "rnd", "pretrained", *CONTROLS), task_config={"question": question}
+        )
     ],
     "illustration": [],
 }
-"""What each part needs; the illustration is run anew, in a second."""
+"""The runs that each part needs, each with every seed; the illustration is run anew, in a second."""
 
 
 @click.command("reproduce")
@@ -95,12 +92,12 @@ def command(
     if part in left_out:
         raise UserError(f"reproduce {part}: {left_out[part]}")
     parts = [name for name in parts if name not in left_out]
-    plans = [plan for name in parts for plan in PLANS[name]]
-    missing = _missing(plans, chosen, results)
+    cells = _seeded([cell for name in parts for cell in PLANS[name]], chosen)
+    missing = _missing(cells, results)
     click.echo(_announcement(missing, jobs, recorded))
     failed: list[Record] = []
     if not dry_run:
-        failed = _run(plans, chosen, jobs, results) if missing and not recorded else []
+        failed = _run(cells, jobs, results) if missing and not recorded else []
         left_out |= _make(parts, chosen, results, out or results_folder(results) / "reproduce")
         if part in left_out and recorded:
             raise UserError(f"reproduce {part}: {left_out[part]}; leave --recorded away to run it")
@@ -115,31 +112,20 @@ def _hindrance(part: str) -> str:
     """Why a part cannot be run here: a task that is not registered, a network not trained, a download missing."""
     from suite.cells.identity import identify
 
-    for plan in PLANS[part]:
-        if plan.task not in registry.ids("task"):
-            return f"it needs the task {plan.task}, which is not registered here"
+    for cell in PLANS[part]:
+        if cell.task not in registry.ids("task"):
+            return f"it needs the task {cell.task}, which is not registered here"
         try:
-            identify(plan.task, plan.baselines[0], **_settings(plan))
+            identify(cell)
         except UserError as error:
-            return f"it needs {plan.task}: {error}"
+            return f"it needs {cell.task}: {error}"
     return ""
 
 
-def _run(plans: Sequence[Plan], seeds: Sequence[int], jobs: int, results: Path | None) -> list[Record]:
+def _run(cells: Sequence[CellSpec], jobs: int, results: Path | None) -> list[Record]:
     """Run the cells that have no record; those that failed."""
-    made: list[Record] = []
     with progress.of_grid(False) as show:
-        for plan in plans:
-            made += bench(
-                [plan.task],
-                list(plan.baselines),
-                seeds=seeds,
-                jobs=jobs,
-                results=results,
-                tracking="off",
-                progress=show,
-                **_settings(plan),
-            )
+        made = run_grid(cells, jobs=jobs, results=results, tracking="off", progress=show)
     return [record for record in made if record.status != "finished"]
 
 
@@ -149,7 +135,7 @@ def _make(parts: Sequence[str], seeds: Sequence[int], results: Path | None, fold
 
     without = {}
     for name in parts:
-        found = _recorded(PLANS[name], seeds, results)
+        found = _recorded(_seeded(PLANS[name], seeds), results)
         if PLANS[name] and not found:
             without[name] = "no finished run of it is recorded"
             continue
@@ -159,41 +145,32 @@ def _make(parts: Sequence[str], seeds: Sequence[int], results: Path | None, fold
     return without
 
 
-def _settings(plan: Plan) -> dict[str, Any]:
-    """Arguments that :func:`suite.cells.identity.identify` and :func:`suite.cells.grid.bench` share."""
-    return {name: value for name, value in plan._asdict().items() if name not in ("task", "baselines")}
+def _seeded(cells: Sequence[CellSpec], seeds: Sequence[int]) -> list[CellSpec]:
+    """Every cell with every seed, seed by seed."""
+    return [dataclasses.replace(cell, seed=seed) for seed in seeds for cell in cells]
 
 
-def _cells(plans: Sequence[Plan], seeds: Sequence[int]) -> list[tuple[str, str, dict[str, Any]]]:
-    """(task, baseline, arguments of :func:`suite.cells.identity.identify`) of every cell."""
-    return [
-        (plan.task, baseline, {"seed": seed, **_settings(plan)})
-        for plan in plans
-        for baseline in plan.baselines
-        for seed in seeds
-    ]
-
-
-def _recorded(plans: Sequence[Plan], seeds: Sequence[int], results: Path | None) -> list[Record]:
-    """The finished records of the plans' cells; what else the folder holds does not count."""
+def _recorded(cells: Sequence[CellSpec], results: Path | None) -> list[Record]:
+    """The finished records of the cells; what else the folder holds does not count."""
     from suite.cells.identity import identify
 
-    found = [identify(task, baseline, **call).finished(results) for task, baseline, call in _cells(plans, seeds)]
+    found = [identify(cell).finished(results) for cell in cells]
     return [record for record in found if record is not None]
 
 
-def _missing(plans: Sequence[Plan], seeds: Sequence[int], results: Path | None) -> dict[tuple[str, str], list[float]]:
+def _missing(cells: Sequence[CellSpec], results: Path | None) -> dict[tuple[str, str], list[float]]:
     """{(task, baseline): seconds that each missing cell is likely to take}."""
     from suite.cells.identity import identify
 
     missing: dict[tuple[str, str], int] = {}
     taken: dict[tuple[str, str], list[float]] = {}
-    for task, baseline, call in _cells(plans, seeds):
-        record = identify(task, baseline, **call).finished(results)
+    for cell in cells:
+        key = cell.task, cell.baseline
+        record = identify(cell).finished(results)
         if record is None:
-            missing[task, baseline] = missing.get((task, baseline), 0) + 1
+            missing[key] = missing.get(key, 0) + 1
         else:
-            taken.setdefault((task, baseline), []).append(record.meta["seconds"]["total"])
+            taken.setdefault(key, []).append(record.meta["seconds"]["total"])
     return {key: [_likely(key, taken.get(key, []))] * n for key, n in missing.items()}
 
 

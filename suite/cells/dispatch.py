@@ -8,14 +8,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import socket
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from typing import TYPE_CHECKING, NamedTuple, Union
 from urllib.parse import urlsplit
 
 from suite.cells import executor
 from suite.cells.executor import Workers
+from suite.cells.spec import CellSpec
 from suite.config import nearest
 from suite.errors import CellLocked, UserError
 
@@ -24,17 +25,18 @@ if TYPE_CHECKING:
 
 
 class Call(NamedTuple):
-    """A cell as a worker is told of it: plain data."""
+    """A cell as a worker gets it: plain data."""
 
     name: str
-    what: dict[str, Any]
-    """The arguments of :func:`suite.cells.identity.identify`."""
-    how: dict[str, Any]
-    """The other arguments of :func:`suite.run`."""
+    spec: CellSpec
+    results: str
+    """The results folder, an absolute path."""
+    tracking: str
+    tuning: Mapping[str, object] | None
 
 
 Outcome = Union["Record", Exception, None]
-"""A cell's record; what its workers died of; None where another process is running it."""
+"""A cell's record; the exception, if its workers kept crashing; None if another process is running it."""
 Outcomes = Generator[tuple[Call, Outcome]]
 
 
@@ -95,7 +97,7 @@ def opened(place: Place, device: str, threads: int) -> Iterator[Callable[[Sequen
 
 
 def _elsewhere(workers: Workers, calls: Sequence[Call]) -> Outcomes:
-    Path(calls[0].how["results"]).mkdir(parents=True, exist_ok=True)
+    Path(calls[0].results).mkdir(parents=True, exist_ok=True)
     try:
         yield from executor.run_all(_run_elsewhere, calls, workers)
     except CancelledError:
@@ -104,10 +106,10 @@ def _elsewhere(workers: Workers, calls: Sequence[Call]) -> Outcomes:
 
 def _run(call: Call) -> Record | None:
     """The cell's record; None where another process is running it."""
-    from suite.cells.runner import run
+    from suite.cells.runner import run_cell
 
     try:
-        return run(**call.what, **call.how)
+        return run_cell(call.spec, results=call.results, tracking=call.tracking, tuning=call.tuning)
     except CellLocked:
         return None
 
@@ -122,11 +124,11 @@ def _run_elsewhere(call: Call) -> Record | None:
     from suite.cells import cluster
     from suite.cells.identity import check_device, identify
 
-    cluster.check_worker(Path(call.how["results"]))
-    check_device(call.what["device"])
-    if identify(**call.what).cell != call.name:
-        task, baseline = call.what["task"], call.what["baseline"]
+    cluster.check_worker(Path(call.results))
+    check_device(call.spec.device)
+    if identify(call.spec).cell != call.name:
         raise UserError(
-            f"{socket.gethostname()} has other files of {task} or {baseline}; install one version everywhere"
+            f"{socket.gethostname()} has other files of {call.spec.task} or {call.spec.baseline}; install one version "
+            "everywhere"
         )
     return _run(call)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from suite import registry
 from suite.cells import dispatch
 from suite.cells.dispatch import Call, Outcomes
+from suite.cells.spec import CellSpec
 from suite.config import nearest, specs
 from suite.errors import CellLocked, UserError
 from suite.store.records import Record, results_folder
@@ -31,78 +33,70 @@ class CellDone(NamedTuple):
 
 class _Cell(NamedTuple):
     identity: Identity
-    what: dict[str, Any]
-    """The arguments of :func:`suite.cells.identity.identify`."""
+    spec: CellSpec
+    """Its settings, with the device that `auto` stands for here."""
 
 
 PAUSE = 30.0
 """Seconds after which a cell that another process runs is tried again, if no record of it appeared before."""
 
 
-def bench(
+def cells_of(
     tasks: Sequence[str],
     baselines: Sequence[str],
+    seeds: int | Sequence[int],
     *,
-    seeds: int | Sequence[int] = 5,
-    budget: int = 7500,
+    config: Mapping[str, object],
+    task_config: Mapping[str, object],
+    **settings: Any,
+) -> list[CellSpec]:
+    """The cells of a grid, seed by seed.
+
+    Args:
+        seeds, config, task_config: as in :func:`suite.bench`.
+        settings: the other fields of :class:`CellSpec`, the same for all.
+
+    Raises:
+        UserError: no task, no baseline, no seed, or a field or value that is not valid.
+    """
+    tasks, baselines = [registry.absolute(ref) for ref in tasks], [registry.absolute(ref) for ref in baselines]
+    of_tasks = shared_fields("task", tasks, task_config)
+    of_baselines = shared_fields("baseline", baselines, config)
+    return [
+        CellSpec(task, baseline, seed=seed, config=of_baselines[baseline], task_config=of_tasks[task], **settings)
+        for seed in seed_list(seeds)
+        for task in tasks
+        for baseline in baselines
+    ]
+
+
+def run_grid(
+    specs: Sequence[CellSpec],
+    *,
     jobs: int = 1,
     executor: str | None = None,
     results: Path | str | None = None,
-    config: Mapping[str, object] | None = None,
-    task_config: Mapping[str, object] | None = None,
-    protocol: str = "failures-only",
-    duplicates: str = "charge",
-    heldout: str = "auto",
-    points: str = "all",
-    device: str = "cpu",
-    threads: int = 1,
     tracking: str = "offline",
     force: bool = False,
     tuning: Mapping[str, object] | None = None,
     progress: Callable[[CellDone], None] | None = None,
 ) -> list[Record]:
-    """Run the cells of the grid that have no finished record yet.
-
-    The order is seed by seed, so that every method has as many seeds as any other while the grid fills. Several
-    processes may run the same grid into one folder: each leaves out what another is running, and waits for it last.
+    """Run the cells that have no finished record yet, in their order.
 
     Args:
-        tasks, baselines: ids, `module:Name` or `path/to/file.py:Name`.
-        seeds: how many, from 0 on, or the seeds themselves.
-        jobs: processes; with 1 the cells run in this one.
-        executor: `local:J`, the same as jobs=J, or `dask://HOST:PORT`, the workers of a Dask scheduler.
-        config, task_config: fields that differ from their defaults; each goes to all that have it.
-        tuning: as in :func:`suite.run`, of the baselines that have a field of `config`; the others owe it nothing.
-        progress: called with every cell that has its record, those of earlier calls first.
-        others: as in :func:`suite.run`.
+        specs: the cells; all on the same device with the same number of threads, which their processes share. Files
+            of plug-ins are absolute paths, for a worker in another directory.
+        jobs, executor, results, tracking, force, tuning, progress: as in :func:`suite.bench`.
 
     Returns:
-        One record per cell, seed by seed; where its worker died again and again its status is `failed`.
+        The record of each cell, once if it is given twice.
 
     Raises:
         UserError: bad input, before any cell is run.
     """
     place = dispatch.parse(executor, jobs)
     folder = results_folder(results).absolute()  # a worker elsewhere stands in another directory
-    tasks, baselines = [registry.absolute(ref) for ref in tasks], [registry.absolute(ref) for ref in baselines]
-    task_fields = shared_fields("task", tasks, task_config or {})
-    fields = shared_fields("baseline", baselines, config or {})
-    options = {
-        "budget": budget,
-        "protocol": protocol,
-        "duplicates": duplicates,
-        "heldout": heldout,
-        "points": points,
-        "device": device,
-        "threads": threads,
-    }
-    whats = [
-        {"task": task, "baseline": baseline, "seed": seed, "task_config": task_fields[task], "config": fields[baseline]}
-        for seed in seed_list(seeds)
-        for task in tasks
-        for baseline in baselines
-    ]
-    cells = _identified([what | options for what in whats])
+    cells = _identified(specs)
     found: dict[str, Record] = {}
 
     def report(name: str, record: Record, fresh: bool) -> None:
@@ -110,8 +104,7 @@ def bench(
         if progress is not None:
             progress(CellDone(record, len(found), len(cells), fresh))
 
-    how = {"results": str(folder), "tracking": tracking}
-    with dispatch.opened(place, next(iter(cells.values())).identity.content["device"], threads) as outcomes:
+    with dispatch.opened(place, *_shared_by_processes(cells.values())) as outcomes:
         if force:  # here and once: a worker that is tried again must find its ledger
             from suite.cells.folder import set_aside
 
@@ -121,13 +114,20 @@ def bench(
         for name, cell in cells.items():
             earlier = cell.identity.finished(folder)
             if earlier is None:
-                tuned = tuning if cell.what["config"] else None
-                missing.append(Call(name, cell.what, how | {"tuning": tuned}))
+                missing.append(Call(name, cell.spec, str(folder), tracking, tuning if cell.spec.config else None))
             else:
                 report(name, earlier, False)
         while missing:
             missing = _pass(outcomes, missing, cells, folder, report)
     return [found[name] for name in cells]
+
+
+def _shared_by_processes(cells: Iterable[_Cell]) -> tuple[str, int]:
+    """The device and the number of threads of all cells; ValueError if they differ."""
+    shared = {(cell.spec.device, cell.spec.threads) for cell in cells}
+    if len(shared) != 1:
+        raise ValueError(f"the cells of one grid must share device and threads, got {sorted(shared)}")
+    return shared.pop()
 
 
 def seed_list(seeds: int | Sequence[int]) -> list[int]:
@@ -152,14 +152,14 @@ def shared_fields(
     return {ref: {field: values[field] for field in values if field in names[ref]} for ref in refs}
 
 
-def _identified(whats: Sequence[dict[str, Any]]) -> dict[str, _Cell]:
-    """The cells of the grid by name, in its order; a cell that is asked for twice stands once."""
+def _identified(specs: Sequence[CellSpec]) -> dict[str, _Cell]:
+    """The cells of the grid by name, in its order; a cell that is given twice appears once."""
     from suite.cells.identity import identify  # imports torch
 
     cells: dict[str, _Cell] = {}
-    for what in whats:
-        identity = identify(**what)
-        resolved = what | {"device": identity.content["device"]}  # `auto` is what it is here
+    for spec in specs:
+        identity = identify(spec)
+        resolved = dataclasses.replace(spec, device=identity.content["device"])
         cells.setdefault(identity.cell, _Cell(identity, resolved))
     return cells
 

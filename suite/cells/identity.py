@@ -14,16 +14,13 @@ import torch
 from suite import config as configs
 from suite import registry
 from suite import task as tasks
+from suite.cells.spec import SETTINGS, CellSpec
 from suite.errors import UserError
 from suite.measure import estimators
-from suite.oracle import DUPLICATES, PROTOCOLS
 from suite.seeding import Streams, derive
 from suite.store import records
 from suite.store.records import Record
 from suite.task import Task
-
-POINTS = ("all", "final")
-"""Which policies are measured (docs/decisions/006): the prior and every round's, or the prior and the last."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,73 +49,54 @@ class Identity:
         return record if record.status == "finished" else None
 
 
-def identify(
-    task: str,
-    baseline: str,
-    *,
-    seed: int = 0,
-    budget: int = 7500,
-    config: Mapping[str, object] | None = None,
-    task_config: Mapping[str, object] | None = None,
-    protocol: str = "failures-only",
-    duplicates: str = "charge",
-    heldout: str = "auto",
-    points: str = "all",
-    device: str = "cpu",
-    threads: int = 1,
-) -> Identity:
+def identify(spec: CellSpec) -> Identity:
     """Resolve and check everything that a cell's name depends on, without running it.
-
-    Args:
-        heldout: `exact`, `off`, a number of samples, `is:N` for importance sampling, or `auto`: exact where the
-            successes are enumerated, else 10,000 samples.
-        points: `all` measures after every round, `final` only before the first and after the last.
-        device: `cpu`, `cuda`, or `auto`: CUDA where there is one.
 
     Raises:
         UserError: anything that cannot be run, in one line.
     """
-    if budget < 1:
-        raise UserError(f"--budget must be at least 1 reward evaluation, got {budget}")
-    one_of("--protocol", protocol, PROTOCOLS)
-    one_of("--duplicates", duplicates, DUPLICATES)
-    one_of("--points", points, POINTS)
-    one_of("--device", device, ("auto", "cpu", "cuda"))
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    task_entry, baseline_entry = registry.load("task", task), registry.load("baseline", baseline)
-    a_task_config = configs.build(task_entry.config_class, task_config or {})
-    a_config = configs.build(baseline_entry.config_class, config or {})
-    probe = kept_task(task_entry, a_task_config)
+    task_entry, baseline_entry = registry.load("task", spec.task), registry.load("baseline", spec.baseline)
+    task_config = configs.build(task_entry.config_class, spec.task_config)
+    config = configs.build(baseline_entry.config_class, spec.config)
+    probe = kept_task(task_entry, task_config)
     with blamed_on(task_entry):
         assets = tasks.assets(probe)
-    heldout = resolve_heldout(heldout, functools.partial(_is_exact, task_entry, a_task_config), task_entry.id)
-    batch = getattr(a_config, "batch", 1)
-    if budget < batch:
-        raise UserError(f"--budget {budget} is smaller than one batch of {batch}; raise it, or set `batch` to {budget}")
+    resolved = dataclasses.replace(
+        spec,
+        device=resolve_device(spec.device),
+        heldout=resolve_heldout(spec.heldout, functools.partial(_is_exact, task_entry, task_config), task_entry.id),
+    )
+    batch = getattr(config, "batch", 1)
+    if spec.budget < batch:
+        raise UserError(
+            f"--budget {spec.budget} is smaller than one batch of {batch}; raise it, or set `batch` to {spec.budget}"
+        )
     content = {
         "task": {
             "id": task_entry.id,
-            "config": configs.to_dict(a_task_config),
+            "config": configs.to_dict(task_config),
             "source_sha256": registry.source_sha256(task_entry),
             "assets": assets,
         },
         "baseline": {
             "id": baseline_entry.id,
-            "config": configs.to_dict(a_config),
+            "config": configs.to_dict(config),
             "source_sha256": registry.source_sha256(baseline_entry),
             "control": baseline_entry.id in registry.controls(),
         },
-        "seed": seed,
-        "protocol": protocol,
-        "duplicates": duplicates,
-        "budget": budget,
-        "heldout": heldout,
-        "points": points,
-        "device": device,
-        "threads": threads,
+        **resolved.settings(),
     }
-    return Identity(content, task_entry, a_task_config, baseline_entry, a_config)
+    return Identity(content, task_entry, task_config, baseline_entry, config)
+
+
+def spec_of(content: Mapping[str, Any]) -> CellSpec:
+    """The settings with which :func:`identify` gives an identity of this content, if no source has changed.
+
+    A setting that a record written by an older version lacks had its default.
+    """
+    settings = {spec.name: content[spec.name] for spec in SETTINGS if spec.name in content}
+    task, baseline = content["task"], content["baseline"]
+    return CellSpec(task["id"], baseline["id"], config=baseline["config"], task_config=task["config"], **settings)
 
 
 @functools.lru_cache(maxsize=8)
@@ -134,9 +112,11 @@ def check_device(device: str) -> None:
         raise UserError("--device cuda, but torch sees no CUDA device here; use --device cpu")
 
 
-def one_of(flag: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UserError(f"{flag} {value!r} is unknown; one of {', '.join(allowed)}")
+def resolve_device(device: str) -> str:
+    """The device that `auto` stands for here: CUDA if there is one, else the CPU."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
 
 
 @functools.lru_cache(maxsize=8)

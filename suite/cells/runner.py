@@ -16,6 +16,7 @@ from suite import compute, registry
 from suite import config as configs
 from suite.cells import folder as cell
 from suite.cells.identity import Identity, blamed_on, build_task, cell_seed, check_device, heldout_stream, identify
+from suite.cells.spec import CellSpec
 from suite.errors import BudgetExhausted, UserError
 from suite.measure import estimators
 from suite.oracle import Oracle, Verifier
@@ -41,65 +42,27 @@ class Progress(NamedTuple):
     done: bool
 
 
-def run(
-    task: str,
-    baseline: str,
+def run_cell(
+    spec: CellSpec,
     *,
-    seed: int = 0,
-    budget: int = 7500,
     results: Path | str | None = None,
-    config: Mapping[str, object] | None = None,
-    task_config: Mapping[str, object] | None = None,
-    protocol: str = "failures-only",
-    duplicates: str = "charge",
-    heldout: str = "auto",
-    points: str = "all",
-    device: str = "cpu",
-    threads: int = 1,
     tracking: str = "offline",
     force: bool = False,
     tuning: Mapping[str, object] | None = None,
     sweep: Mapping[str, object] | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Record:
-    """Run one cell, or return its record where it has been run.
-
-    A killed run goes on where it was: its batches are replayed from the ledger, nothing is paid twice.
+    """Run one cell, or return its record if it has been run; :func:`suite.run` with its settings as one object.
 
     Args:
-        task, baseline: ids, `module:Name` or `path/to/file.py:Name`.
-        seed: the master seed; streams of the policy, the oracle and the evaluation are derived from it.
-        budget: reward evaluations, NRE.
-        results: folder of records; else $SUITE_RESULTS, else ./results.
-        config, task_config: fields of the baseline's and the task's config that differ from their defaults.
-        points: `all` measures after every round, `final` only before the first and after the last: for tuning and
-            for whoever cannot pay for a curve. The points measured are the same.
-        tracking: `offline`, `online` or `off` (Weights & Biases, a mirror of the record).
-        force: run again, whatever is there.
-        tuning: provenance of the configuration: study, nre and heldout spent on finding it; for the shipped
-            defaults it is known.
+        results, tracking, force, tuning, progress: as in :func:`suite.run`.
         sweep: the study and the trial that the cell is run for.
-
-    Returns:
-        The record; its status is `failed` where the method or the verifier raised.
 
     Raises:
         UserError: bad input; nothing was written.
+        CellLocked: another process runs this cell.
     """
-    identity = identify(
-        task,
-        baseline,
-        seed=seed,
-        budget=budget,
-        config=config,
-        task_config=task_config,
-        protocol=protocol,
-        duplicates=duplicates,
-        heldout=heldout,
-        points=points,
-        device=device,
-        threads=threads,
-    )
+    identity = identify(spec)
     check_device(identity.content["device"])
     if force:
         cell.set_aside(identity, results)
@@ -108,7 +71,7 @@ def run(
             provenance.warn_if_engine_differs(earlier.meta)
             return earlier
         before = torch.get_num_threads()
-        torch.set_num_threads(threads)
+        torch.set_num_threads(spec.threads)
         try:
             if tuning is None and identity.config == configs.build(identity.baseline.config_class, {}):
                 tuning = registry.tuning_of_defaults(identity.baseline)

@@ -21,7 +21,7 @@ from suite import config as configs
 from suite import registry
 from suite import task as tasks
 from suite.cells import runner
-from suite.cells.identity import heldout_stream, kept_task
+from suite.cells.identity import heldout_stream, kept_task, spec_of
 from suite.errors import UserError, said
 from suite.measure import estimators
 from suite.store import ledger, records, weights
@@ -238,24 +238,8 @@ def check_rerun(record: Record) -> Check:
     Raises:
         UserError: it cannot be run here, or its sources changed since.
     """
-    identity: Mapping[str, Any] = record.identity
     with tempfile.TemporaryDirectory() as folder:
-        again = runner.run(
-            record.task,
-            record.baseline,
-            seed=record.seed,
-            budget=identity["budget"],
-            results=folder,
-            config=identity["baseline"]["config"],
-            task_config=identity["task"]["config"],
-            protocol=identity["protocol"],
-            duplicates=identity["duplicates"],
-            heldout=identity["heldout"],
-            points=record.points,
-            device=identity["device"],
-            threads=identity["threads"],
-            tracking="off",
-        )
+        again = runner.run_cell(spec_of(record.identity), results=folder, tracking="off")
     if again.cell != record.cell:
         raise UserError("the sources changed since: this is another cell now")
     same = records.canonical(again.result) == records.canonical(record.result)

@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from suite.cells.grid import bench
+from suite.cells.grid import cells_of, run_grid
 from suite.commands import progress
-from suite.commands.options import CellCommand, cell_options, settings, split
+from suite.commands.options import CellCommand, cell_options, fields_of, settings_of, split
 from suite.errors import UserError
 from suite.tracking.run import require_login
 
 
-@click.command("bench", cls=CellCommand, task_flag="--tasks", baseline_flag="--baselines")
+@click.command("bench", cls=CellCommand, task_flag="--tasks", baseline_flag="--baselines", without=["seed"])
 @click.option("--tasks", required=True, help="Ids (or references) by commas.")
 @click.option("--baselines", required=True, help="Ids (or references) by commas.")
 @click.option("--seeds", default="5", show_default=True, help="How many, from 0 on; or the seeds by commas: 0,3,7.")
@@ -32,19 +32,12 @@ def command(
     seeds: str,
     jobs: int,
     executor: str | None,
-    budget: int,
     results: Path | None,
-    protocol: str,
-    duplicates: str,
-    heldout: str,
-    points: str,
-    device: str,
-    threads: int,
     tracking: str,
     config_file: Path | None,
     force: bool,
     quiet: bool,
-    **fields: Any,
+    **given: Any,
 ) -> None:
     """Run a grid of tasks, baselines and seeds; only what is missing.
 
@@ -52,27 +45,25 @@ def command(
     `--task.field=value` likewise. All methods run with one seed before the next seed.
     """
     require_login(tracking)
-    chosen = settings(config_file, fields)
+    settings = settings_of(given)
+    fields = fields_of(config_file, given)
+    specs = cells_of(
+        split(tasks),
+        split(baselines),
+        parse_seeds(seeds),
+        config=fields.config,
+        task_config=fields.task_config,
+        **settings,
+    )
     with progress.of_grid(quiet) as show:
-        records = bench(
-            split(tasks),
-            split(baselines),
-            seeds=parse_seeds(seeds),
-            budget=budget,
+        records = run_grid(
+            specs,
             jobs=jobs,
             executor=executor,
             results=results,
-            config=chosen.config,
-            task_config=chosen.task_config,
-            protocol=protocol,
-            duplicates=duplicates,
-            heldout=heldout,
-            points=points,
-            device=device,
-            threads=threads,
             tracking=tracking,
             force=force,
-            tuning=chosen.tuning,
+            tuning=fields.tuning,
             progress=show,
         )
     failed = [record for record in records if record.status != "finished"]

@@ -1,4 +1,4 @@
-"""The options that `run` and `bench` share, and those made of the configs of what is to be run.
+"""The options of `run` and `bench`: some of their own, one per setting of a cell, and one per field of the configs.
 
 A bare `--field` is the baseline's, `--task.field` the task's. They are known only when the arguments name a task and
 a baseline, so the arguments are looked through for these first.
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from suite import registry
+from suite.cells.spec import SETTINGS
 from suite.config import FieldSpec, closest, range_text, specs, type_name
 from suite.errors import UserError
 from suite.store import json_file
@@ -25,37 +26,19 @@ def switch(*names: str, help: str) -> Callable[[Function], Function]:
     return click.option(*names, is_flag=False, flag_value=True, default=False, type=bool, metavar="", help=help)
 
 
+def setting_options() -> list[click.Option]:
+    """One option for each setting of a cell."""
+    return [click.Option([f"--{spec.name}"], help=describe(spec)) for spec in SETTINGS]
+
+
+def settings_of(given: dict[str, Any]) -> dict[str, Any]:
+    """Take the settings of a cell out of a command's parameters; those that were not given keep their defaults."""
+    taken = {spec.name: given.pop(spec.name, None) for spec in SETTINGS}
+    return {name: value for name, value in taken.items() if value is not None}
+
+
 _SHARED = (
-    click.option("--budget", type=int, default=7500, show_default=True, help="Reward evaluations per cell."),
     click.option("--results", type=click.Path(path_type=Path), help="Folder of records [$SUITE_RESULTS or results]."),
-    click.option(
-        "--protocol",
-        default="failures-only",
-        show_default=True,
-        help="failures-only: the method never sees a success; all-rewards: it sees every answer.",
-    ),
-    click.option(
-        "--duplicates",
-        default="charge",
-        show_default=True,
-        help="A sample that was evaluated before: charge it again, cache its answer, or reject it.",
-    ),
-    click.option(
-        "--heldout",
-        default="auto",
-        show_default=True,
-        metavar="exact|auto|off|N|is:N",
-        help="How success rates are measured: by enumeration, not at all, from N samples, or N weighted ones.",
-    ),
-    click.option(
-        "--points",
-        default="all",
-        show_default=True,
-        metavar="all|final",
-        help="Measure after every round, or only before the first and after the last.",
-    ),
-    click.option("--device", default="cpu", show_default=True, metavar="auto|cpu|cuda", help="Where tensors live."),
-    click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Torch threads."),
     click.option(
         "--tracking",
         type=click.Choice(("offline", "online", "off")),
@@ -75,13 +58,13 @@ _SHARED = (
 
 
 def cell_options(function: Function) -> Function:
-    """The flags that `run` and `bench` have in common."""
+    """The flags that `run` and `bench` have in common, beside the settings of a cell."""
     for option in reversed(_SHARED):
         function = option(function)
     return function
 
 
-class Settings(NamedTuple):
+class Fields(NamedTuple):
     """What the configs are built from: the file's values, overruled by those of the command line."""
 
     config: dict[str, object]
@@ -89,14 +72,14 @@ class Settings(NamedTuple):
     tuning: dict[str, object] | None
 
 
-def settings(config_file: Path | None, given: dict[str, Any]) -> Settings:
-    """Take the generated options out of a command's parameters and lay them over the file's values."""
+def fields_of(config_file: Path | None, given: dict[str, Any]) -> Fields:
+    """The fields of the configs in a command's other parameters, laid over the file's values."""
     config, task_config, tuning = _read(config_file) if config_file else ({}, {}, None)
     for name, value in given.items():
         kind, _, field = name.partition("__")
         if value is not None:
             (task_config if kind == "task" else config)[field] = value
-    return Settings(config, task_config, tuning)
+    return Fields(config, task_config, tuning)
 
 
 def _read(path: Path) -> tuple[dict[str, object], dict[str, object], dict[str, object] | None]:
@@ -108,16 +91,20 @@ def _read(path: Path) -> tuple[dict[str, object], dict[str, object], dict[str, o
 
 
 class CellCommand(click.Command):
-    """A command whose options include the fields of the configs that its arguments name.
+    """A command whose options include the settings of a cell and the fields of the configs that its arguments name.
 
     Args:
         task_flag, baseline_flag: the options that name them, by commas where they are plural.
+        without: settings of a cell that are no option of this command.
     """
 
-    def __init__(self, *args: Any, task_flag: str, baseline_flag: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, task_flag: str, baseline_flag: str, without: Sequence[str] = (), **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.flags = {"task": task_flag, "baseline": baseline_flag}
-        self.static = list(self.params)
+        settings = [option for option in setting_options() if option.name not in without]
+        self.static = [*self.params, *settings]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         refs = {kind: split(peek(args, flag)) for kind, flag in self.flags.items()}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from suite.cells.spec import CellSpec
 from suite.commands.options import switch
-from suite.search.sweep import METRICS
+from suite.search.sweep import METRICS, Settings
 
 
 @click.command("sweep-init")
@@ -13,8 +14,8 @@ from suite.search.sweep import METRICS
 @click.option("--baseline", required=True, help="The method to tune.")
 @click.option("--report", default="", help="The tasks that the winner is reported on, by commas.")
 @click.option("--metric", type=click.Choice([*METRICS, "both"]), default="success_rate", show_default=True)
-@click.option("--seeds", type=int, default=4, show_default=True, help="Seeds of one configuration.")
-@click.option("--budget", type=int, default=7500, show_default=True, help="Reward evaluations per seed.")
+@click.option("--seeds", type=int, default=Settings.seeds, show_default=True, help="Seeds of one configuration.")
+@click.option("--budget", type=int, default=CellSpec.budget, show_default=True, help="Reward evaluations per seed.")
 @switch("--scheduler", help="The form for W&B's own Optuna scheduler.")
 def command(task: str, baseline: str, report: str, metric: str, seeds: int, budget: int, scheduler: bool) -> None:
     """Print a sweep file, made from the method's tunable fields, in W&B's sweep schema."""

@@ -68,7 +68,7 @@ def command(ctx: click.Context, config_file: Path | None, results: Path | None, 
     except BaseException as error:
         tracker.abort(str(error) or type(error).__name__)
         raise
-    objectives = values(records, trial.settings)
+    objectives = values(records, trial.cell.points)
     tracker.conclude(records, objectives)
     click.echo(json.dumps(objectives))
 

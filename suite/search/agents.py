@@ -104,7 +104,7 @@ def _noted(name: str, results: Path | None) -> list[dict[str, Any]]:
     for path in sorted((results_folder(results) / "trials").glob(f"*/{NOTE}")):
         content = json_file.read(path, flag="--results", then="delete it; `suite trial` writes it")
         if content.get("sweep") == name:
-            settings, _, config = split(content["values"])
-            cls = registry.load("baseline", settings.baseline).config_class
-            configurations.append(configs.to_dict(configs.build(cls, config)))
+            _, cell = split(content["values"])
+            cls = registry.load("baseline", cell.baseline).config_class
+            configurations.append(configs.to_dict(configs.build(cls, cell.config)))
     return configurations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import math
@@ -210,7 +211,8 @@ def suggest(trial: Trial, name: str, space: BaseDistribution) -> Any:
 
 def configuration(sweep: Sweep, drawn: dict[str, Any]) -> Configuration:
     """The configuration that a trial runs."""
-    return Configuration(sweep.settings, sweep.task_config, {**sweep.fixed, **drawn})
+    config = {**sweep.cell.config, **drawn}
+    return Configuration(sweep.settings, dataclasses.replace(sweep.cell, config=config))
 
 
 def _tell(study: Study, total: int, progress: Progress | None, number: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from suite.cells.spec import CellSpec
 from suite.errors import CellLocked, UserError
 from suite.measure.curves import area_over_log_nre
 from suite.search.sweep import Settings
@@ -26,30 +28,21 @@ class TrialFailed(RuntimeError):
 
 
 class Configuration(NamedTuple):
-    """One point of the search space, with all that its cells need."""
+    """One point of the search space: the settings of its cells, one of which runs with each seed of the search."""
 
     settings: Settings
-    task_config: dict[str, Any]
-    config: dict[str, Any]
+    cell: CellSpec
+    """The settings of all its cells, but for the seed."""
 
-    def call(self, seed: int) -> dict[str, Any]:
-        """The arguments that say which cell one seed is."""
-        return {
-            "task": self.settings.task,
-            "baseline": self.settings.baseline,
-            "seed": seed,
-            "task_config": self.task_config,
-            "config": self.config,
-            "budget": self.settings.budget,
-            "protocol": self.settings.protocol,
-            "points": self.settings.points,
-        }
+    def specs(self) -> list[CellSpec]:
+        """The cell of each seed."""
+        return [dataclasses.replace(self.cell, seed=seed) for seed in self.settings.seed_list]
 
     def check(self) -> None:
         """UserError where the cells could not run, before anything is written."""
         from suite.cells.identity import identify
 
-        identify(**self.call(self.settings.first_seed))
+        identify(self.specs()[0])
 
     def cells(
         self, results: Path | None, sweep: Mapping[str, Any] | None, progress: Callable[..., None] | None = None
@@ -61,22 +54,22 @@ class Configuration(NamedTuple):
         Raises:
             TrialFailed: the method or the verifier raised.
         """
-        for seed in self.settings.seed_list:
-            record = _when_free(**self.call(seed), results=results, tracking="off", sweep=sweep, progress=progress)
+        for spec in self.specs():
+            record = _when_free(spec, results=results, tracking="off", sweep=sweep, progress=progress)
             yield record
             if record.status != "finished":
                 error = record.result["error"]
-                raise TrialFailed(f"seed {seed}: {error['type']}: {error['message']}")
+                raise TrialFailed(f"seed {spec.seed}: {error['type']}: {error['message']}")
 
 
-def _when_free(**call: Any) -> Record:
-    """What :func:`suite.run` gives, once no other process runs the cell."""
-    from suite.cells.runner import run  # imports torch
+def _when_free(spec: CellSpec, **options: Any) -> Record:
+    """What :func:`suite.cells.runner.run_cell` returns, once no other process runs the cell."""
+    from suite.cells.runner import run_cell  # imports torch
 
     warned = False
     while True:
         try:
-            return run(**call)
+            return run_cell(spec, **options)
         except CellLocked as error:
             if not warned:
                 print(f"warning: {error}; waiting", file=sys.stderr)
@@ -143,9 +136,9 @@ METRICS_OF_SEEDS: dict[str, Callable[[Sequence[float]], float]] = {
 """How the seeds of one configuration become its value."""
 
 
-def values(records: Sequence[Record], settings: Settings) -> dict[str, float]:
-    """All that a finished trial logs; no area where only the ends of the curve were measured."""
-    names = [name for name in METRICS_OF_SEEDS if name != "success_rate_auc" or settings.points == "all"]
+def values(records: Sequence[Record], points: str) -> dict[str, float]:
+    """All that a finished trial logs; no area if only the ends of the curve were measured (`points` is `final`)."""
+    names = [name for name in METRICS_OF_SEEDS if name != "success_rate_auc" or points == "all"]
     return {name: METRICS_OF_SEEDS[name]([of_seed(name, record) for record in records]) for name in names}
 
 

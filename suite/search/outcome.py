@@ -127,10 +127,10 @@ def written(
         "winner": winner,
         "defaults_won": drawn == sweep.defaults(),
         "metrics": dict(zip(sweep.metrics, metrics, strict=True)),
-        "task": sweep.settings.task,
+        "task": sweep.cell.task,
         "report_tasks": sweep.settings.reported,
         "seeds": sweep.settings.seed_list,
-        "budget": sweep.settings.budget,
+        "budget": sweep.cell.budget,
     }
-    task = {"task": sweep.task_config} if sweep.task_config else {}
-    return {**sweep.fixed, **drawn, **task, "tuning": tuning}
+    task = {"task": dict(sweep.cell.task_config)} if sweep.cell.task_config else {}
+    return {**sweep.cell.config, **drawn, **task, "tuning": tuning}

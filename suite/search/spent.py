@@ -37,16 +37,15 @@ class Cell(NamedTuple):
 
 def cells(sweep: Sweep, drawn: Mapping[str, Any], results: Path | None) -> Iterator[Cell]:
     """The cells of the configuration with the values `drawn`, one for each seed of the sweep."""
-    call = configuration(sweep, dict(drawn)).call
-    for seed in sweep.settings.seed_list:
-        identity = identify(**call(seed))
+    for spec in configuration(sweep, dict(drawn)).specs():
+        identity = identify(spec)
         path = identity.folder(results) / "record.json"
         record = records.read(path) if path.exists() else None
         if record is not None and record.result["nre"] is not None:
             nre, heldout = objective.spent(record)
-            yield Cell(seed, identity.cell, record, Spent(nre, heldout))
+            yield Cell(spec.seed, identity.cell, record, Spent(nre, heldout))
         else:  # its process died
-            yield Cell(seed, identity.cell, record, _by_ledger(identity, results))
+            yield Cell(spec.seed, identity.cell, record, _by_ledger(identity, results))
 
 
 def _by_ledger(identity: Identity, results: Path | None) -> Spent | None:

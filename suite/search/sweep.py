@@ -15,12 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from suite import config as configs
 from suite import registry
+from suite.cells.spec import SETTINGS, CellSpec
 from suite.config import nearest, setting, specs
 from suite.errors import UserError
 from suite.store.records import canonical
@@ -56,23 +57,12 @@ TASK_FIELD = "task."
 
 @dataclass(frozen=True)
 class Settings:
-    """What every trial of a sweep runs, beside the config that is searched; constant parameters of the file."""
+    """The settings of a search that are none of a single run; constant parameters of the file."""
 
-    task: str = setting("", help="the task that is tuned on")
-    baseline: str = setting("", help="the method that is tuned")
     report_tasks: str = setting("", help="the tasks that the winner is meant to be reported on, by commas")
     seeds: int = setting(4, valid=(1, None), help="seeds of one configuration; each is a step that the pruner sees")
     first_seed: int = setting(1000, valid=(0, None), help="the first of them; reports start at 0, so none is shared")
-    budget: int = setting(7500, valid=(1, None), help="reward evaluations per seed")
-    protocol: str = setting("failures-only", help="failures-only or all-rewards")
-    points: Literal["all", "final"] = setting("final", help="points of the curve that are measured")
     p_threshold: float = setting(0.3, valid=(0, 1), help="a seed's p value below which a trial is pruned; 0: never")
-
-    def __post_init__(self) -> None:
-        if not self.task or not self.baseline:
-            raise ValueError("`task` and `baseline` must be given")
-        if self.task in self.reported:
-            raise ValueError(f"tuned on {self.task} and reported on it too: name another task to tune on")
 
     @property
     def reported(self) -> list[str]:
@@ -85,7 +75,12 @@ class Settings:
         return list(range(self.first_seed, self.first_seed + self.seeds))
 
 
-NAMES = tuple(spec.name for spec in specs(Settings))
+SEARCH = tuple(spec.name for spec in specs(Settings))
+OF_CELL = ("task", "baseline", *(spec.name for spec in SETTINGS if spec.name != "seed"))
+"""The settings of each cell of a sweep, as :class:`suite.cells.spec.CellSpec` has them."""
+NAMES = (*SEARCH, *OF_CELL)
+OTHER_DEFAULTS = {"points": "final"}
+"""Settings whose default in a sweep is another than that of a single run."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +89,8 @@ class Sweep:
 
     content: dict[str, Any]
     settings: Settings
-    task_config: dict[str, Any]
-    fixed: dict[str, Any]
-    """Fields of the baseline's config that are not searched."""
+    cell: CellSpec
+    """What all cells have in common; its `config` has the fields that are not searched."""
     distributions: dict[str, BaseDistribution]
     metrics: tuple[str, ...]
 
@@ -108,7 +102,7 @@ class Sweep:
     @property
     def study(self) -> str:
         """The name of its study: another content, another study."""
-        return f"{self.settings.baseline}-{self.settings.task}-{self.digest[:12]}".replace("/", "-")
+        return f"{self.cell.baseline}-{self.cell.task}-{self.digest[:12]}".replace("/", "-")
 
     @property
     def unused(self) -> list[str]:
@@ -121,13 +115,13 @@ class Sweep:
 
     def sources(self) -> dict[str, str]:
         """The hashes of the code that gives the trials their values."""
-        loaded = (registry.load("task", self.settings.task), registry.load("baseline", self.settings.baseline))
+        loaded = (registry.load("task", self.cell.task), registry.load("baseline", self.cell.baseline))
         return {entry.kind: registry.source_sha256(entry) for entry in loaded}
 
     def defaults(self) -> dict[str, Any]:
         """The shipped defaults of what is searched, where they lie in the search space."""
-        cls = registry.load("baseline", self.settings.baseline).config_class
-        values = configs.to_dict(configs.build(cls, self.fixed))
+        cls = registry.load("baseline", self.cell.baseline).config_class
+        values = configs.to_dict(configs.build(cls, self.cell.config))
         return {name: values[name] for name, space in self.distributions.items() if _contains(space, values[name])}
 
 
@@ -168,9 +162,9 @@ def parse(content: object) -> Sweep:
         if "value" not in parameter and (name in NAMES or name.startswith(TASK_FIELD)):
             raise UserError(f"parameter {name} is the suite's and must be a constant, {{value: …}}")
     constants = {name: parameter["value"] for name, parameter in given.items() if "value" in parameter}
-    settings, task_config, fixed = split(constants)
-    distributions = _space(settings, {name: p for name, p in given.items() if name not in NAMES})
-    return Sweep(content, settings, task_config, fixed, distributions, _metrics(content, settings))
+    settings, cell = split(constants)
+    distributions = _space(cell, {name: p for name, p in given.items() if name not in NAMES})
+    return Sweep(content, settings, cell, distributions, _metrics(content, cell))
 
 
 def _check_plain(value: object, *place: str) -> None:
@@ -194,8 +188,8 @@ def _check_plain(value: object, *place: str) -> None:
         )
 
 
-def split(values: Mapping[str, Any]) -> tuple[Settings, dict[str, Any], dict[str, Any]]:
-    """The suite's settings, the fields of the task's config and those of the baseline's, all checked.
+def split(values: Mapping[str, Any]) -> tuple[Settings, CellSpec]:
+    """The settings of a search and those of its cells, with the given fields of both configs, all checked.
 
     Args:
         values: a flat mapping, as an agent hands it to `suite trial`: Python values, JSON or text.
@@ -203,40 +197,46 @@ def split(values: Mapping[str, Any]) -> tuple[Settings, dict[str, Any], dict[str
     Raises:
         UserError: a setting, a task, a baseline or a field that is unknown, or a value that is not valid.
     """
-    settings = configs.build(Settings, {name: values[name] for name in NAMES if name in values})
-    for name in settings.reported:
-        registry.load("task", name)
+    settings = configs.build(Settings, {name: values[name] for name in SEARCH if name in values})
+    if not values.get("task") or not values.get("baseline"):
+        raise UserError("`task` and `baseline` must be given")
     rest = {name: value for name, value in values.items() if name not in NAMES}
     task_config = {name.removeprefix(TASK_FIELD): v for name, v in rest.items() if name.startswith(TASK_FIELD)}
     config = {name: value for name, value in rest.items() if not name.startswith(TASK_FIELD)}
-    configs.build(registry.load("task", settings.task).config_class, task_config)
-    configs.build(registry.load("baseline", settings.baseline).config_class, config)
-    return settings, task_config, config
+    of_cell = {name: values[name] for name in OF_CELL if name in values}
+    cell = CellSpec(**(OTHER_DEFAULTS | of_cell), config=config, task_config=task_config)
+    if cell.task in settings.reported:
+        raise UserError(f"tuned on {cell.task} and reported on it too: name another task to tune on")
+    for name in settings.reported:
+        registry.load("task", name)
+    configs.build(registry.load("task", cell.task).config_class, cell.task_config)
+    configs.build(registry.load("baseline", cell.baseline).config_class, cell.config)
+    return settings, cell
 
 
-def _space(settings: Settings, given: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+def _space(cell: CellSpec, given: Mapping[str, Any]) -> dict[str, BaseDistribution]:
     """The distributions of all parameters that are no constants."""
     from suite.search.space import distribution
 
-    cls = registry.load("baseline", settings.baseline).config_class
+    cls = registry.load("baseline", cell.baseline).config_class
     fields = {spec.name: spec for spec in specs(cls)}
     if taken := sorted(set(fields) & set(NAMES)):
-        raise UserError(f"baseline {settings.baseline!r}: its field {taken[0]!r} is a sweep's own name; rename it")
+        raise UserError(f"baseline {cell.baseline!r}: its field {taken[0]!r} is a sweep's own name; rename it")
     space = {}
     for name, parameter in given.items():
         if name.startswith(TASK_FIELD):
             continue
         if name not in fields:
-            raise UserError(f"parameter {name!r} is no field of {settings.baseline}{nearest(name, fields)}")
+            raise UserError(f"parameter {name!r} is no field of {cell.baseline}{nearest(name, fields)}")
         found = distribution(fields[name], parameter)
         if found is not None:
             space[name] = found
     if not space:
-        raise UserError(f"nothing to search: no parameter of {settings.baseline} has a range or `values`")
+        raise UserError(f"nothing to search: no parameter of {cell.baseline} has a range or `values`")
     return space
 
 
-def _metrics(content: Mapping[str, Any], settings: Settings) -> tuple[str, ...]:
+def _metrics(content: Mapping[str, Any], cell: CellSpec) -> tuple[str, ...]:
     """The names of the objectives, from `metric`, or from `metrics` where there are several."""
     listed = content.get("metrics") or [content.get("metric")]
     if not isinstance(listed, list):
@@ -249,7 +249,7 @@ def _metrics(content: Mapping[str, Any], settings: Settings) -> tuple[str, ...]:
         if metric.get("goal") != "maximize":
             raise UserError(f"metric {name}: `goal: maximize` is missing")
         names.append(name)
-    if "success_rate_auc" in names and settings.points != "all":
+    if "success_rate_auc" in names and cell.points != "all":
         raise UserError("metric success_rate_auc needs the whole curve: set `points: {value: all}`")
     return tuple(names)
 

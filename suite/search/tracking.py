@@ -67,12 +67,12 @@ def start(mode: str, folder: Path, trial: Configuration, config: Mapping[str, An
     tracking.require_login(mode)
     if tracker.status != "off":
         folder.mkdir(parents=True, exist_ok=True)
-        task, baseline = trial.settings.task, trial.settings.baseline
+        task, baseline = trial.cell.task, trial.cell.baseline
         tracker.open(
             group=f"{task}/{baseline}",
             job_type="trial",
             name=f"{task}/{baseline}/trial",
-            tags=[task, baseline, trial.settings.protocol, "sweep"],
+            tags=[task, baseline, trial.cell.protocol, "sweep"],
             config=dict(config),
         )
     return tracker

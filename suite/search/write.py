@@ -8,9 +8,10 @@ from typing import Any
 import yaml
 
 from suite import registry
+from suite.cells.spec import CellSpec
 from suite.errors import UserError
 from suite.search.space import parameters
-from suite.search.sweep import COMMAND, parse
+from suite.search.sweep import COMMAND, OTHER_DEFAULTS, Settings, parse
 
 
 def text(
@@ -19,8 +20,8 @@ def text(
     *,
     report: str = "",
     metrics: Sequence[str] = ("success_rate",),
-    seeds: int = 4,
-    budget: int = 7500,
+    seeds: int = Settings.seeds,
+    budget: int = CellSpec.budget,
     scheduler: bool = False,
 ) -> str:
     """A sweep file that `suite sweep` and `wandb sweep` take.
@@ -43,11 +44,11 @@ def text(
         "baseline": baseline,
         "report_tasks": report,
         "seeds": seeds,
-        "first_seed": 1000,
+        "first_seed": Settings.first_seed,
         "budget": budget,
-        "protocol": "failures-only",
-        "points": "all" if "success_rate_auc" in metrics else "final",
-        "p_threshold": 0.3,
+        "protocol": CellSpec.protocol,
+        "points": "all" if "success_rate_auc" in metrics else OTHER_DEFAULTS["points"],
+        "p_threshold": Settings.p_threshold,
     }
     constants = {name: {"value": value} for name, value in settings.items()}
     content: dict[str, Any] = {
@@ -79,8 +80,8 @@ def _command(
     words = ["suite sweep-init", f"--task {task}", f"--baseline {baseline}"]
     words += [f"--report {report}"] if report else []
     words += [f"--metric {metrics[0] if len(metrics) == 1 else 'both'}"] if tuple(metrics) != ("success_rate",) else []
-    words += [f"--seeds {seeds}"] if seeds != 4 else []
-    words += [f"--budget {budget}"] if budget != 7500 else []
+    words += [f"--seeds {seeds}"] if seeds != Settings.seeds else []
+    words += [f"--budget {budget}"] if budget != CellSpec.budget else []
     words += ["--scheduler"] if scheduler else []
     return " ".join(words)
 

@@ -12,9 +12,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+import suite
 from baselines import banel, blind, count, pseudo_count, rnd
 from suite import registry
-from suite.cells import runner
 from suite.generators import Table
 from suite.measure import leak
 from suite.oracle import Oracle, Verifier
@@ -37,7 +37,7 @@ PEEK = registry.load("baseline", f"{Path(__file__).parents[1] / 'plugins' / 'pee
 def test_peek_learns_nothing(tmp_path: Path, plugin: Callable[[str], str]) -> None:
     """7,500 evaluations, 2,000 of 200,000 codes succeed: what peek believes in succeeds as often as any code that
     never came back as a failure. Under that null the successes among them are hypergeometric, exactly."""
-    record = runner.run(
+    record = suite.run(
         plugin("toys.py:Codes"),
         plugin("peek.py:run"),
         task_config={"codes": 200_000, "successes": 2000},
@@ -92,7 +92,7 @@ def test_peek_would_find_an_oracle_with_a_seed_that_can_be_guessed(
 def test_a_policy_that_listens_while_it_is_measured_learns_nothing(
     tmp_path: Path, plugin: Callable[[str], str]
 ) -> None:
-    record = runner.run(
+    record = suite.run(
         plugin("toys.py:Codes"),
         plugin("peek.py:listen"),
         budget=10,

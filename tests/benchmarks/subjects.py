@@ -13,6 +13,7 @@ from unittest import mock
 
 import torch
 
+import suite
 from baselines import BASELINES, count
 from baselines.common import filtering
 from baselines.common.novelty_net import RandomNetworkDistillation
@@ -20,7 +21,6 @@ from reports.board import leaderboard
 from reports.tables import render as tables
 from suite import config as configs
 from suite import registry, search
-from suite.cells import runner
 from suite.generators import Shape, Table, Transformer
 from suite.oracle import Oracle, Verifier
 from suite.search.objective import Configuration
@@ -113,7 +113,7 @@ def one_round(baseline: str) -> Work:
 @functools.cache
 def a_record() -> Record:
     with tempfile.TemporaryDirectory() as folder:
-        return runner.run(
+        return suite.run(
             "gaussian-v1", "pretrained", budget=100, config={"batch": 50}, results=folder, tracking="off", heldout="100"
         )
 

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from suite.errors import BudgetExhausted, LedgerDiverged, UserError, VerifierError
 from suite.generators import Table
-from suite.oracle import DUPLICATES, PROTOCOLS, Oracle, Verifier
+from suite.oracle import Oracle, Verifier
 from suite.policy import Tempered
+from suite.protocol import DUPLICATES, PROTOCOLS
 from suite.store.ledger import Ledger, summarise
 
 Make = Callable[..., Oracle]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import suite
 from suite import config
-from suite.cells import runner
 from suite.errors import UserError
 from suite.oracle import Oracle
 from tasks.decoys import Config, Decoys, DecoysTune
@@ -74,7 +74,7 @@ def test_clusters_that_leave_no_bulk_are_refused() -> None:
 def test_banel_beats_everything_that_only_leaves_the_bulk(tmp_path: Path) -> None:
     """Science, point 2: what learns from failures ends near 1; its twin that ignores answers near 1/40."""
     final = {
-        name: runner.run("decoys-v1", name, results=tmp_path, tracking="off").result["final"]["success_rate"]
+        name: suite.run("decoys-v1", name, results=tmp_path, tracking="off").result["final"]["success_rate"]
         for name in ("banel", "blind", "tail", "uniform")
     }
     assert final["banel"] > 0.9

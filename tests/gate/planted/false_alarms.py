@@ -56,8 +56,8 @@ class Runs(NamedTuple):
 def made(cell: GatedCell, runs: int, base_rate: float | None) -> Runs:
     """So many fresh runs of a cell."""
     with tempfile.TemporaryDirectory() as folder:
-        records = [runner.run(**cell.call(FIRST + i), results=folder, tracking="off") for i in range(runs)]
-        subjects = [quantities.subject(record, cell.task) for record in records]
+        records = [runner.run_cell(cell.spec(FIRST + i), results=folder, tracking="off") for i in range(runs)]
+        subjects = [quantities.subject(record, cell.settings.task) for record in records]
         values = {
             name: [quantities.value(of, name, better) for of in subjects] for name, better in cell.quantities.items()
         }
@@ -70,7 +70,7 @@ def kept(cell: GatedCell, runs: int, base_rate: float | None, pool: Path | None)
     """The runs of a cell, from the pool's folder if they are there, of the same code of task and method."""
     if pool is None:
         return made(cell, runs, base_rate)
-    path = pool / f"{cell.name}-{runs}-{identify(**cell.call(FIRST)).cell}.json"
+    path = pool / f"{cell.name}-{runs}-{identify(cell.spec(FIRST)).cell}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(made(cell, runs, base_rate)._asdict()))

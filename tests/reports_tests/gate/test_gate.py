@@ -25,6 +25,7 @@ from reports.gate import quantities as gate_quantities
 from reports.gate import reference as gate_reference
 from reports.gate import verdict as gate
 from suite.cells import runner
+from suite.cells.spec import CellSpec
 from suite.cli import main
 from suite.errors import UserError
 
@@ -251,13 +252,13 @@ def test_no_damage_to_a_reference_is_a_traceback(copy: tuple[Path, Path], file: 
         ("cells: {}\nseeds: {}\nmore: 1\n", "got cells, seeds, more"),
         (
             PLAN.replace("budget: 100", "budget: many"),
-            "cell filtering, budget: Expected `int`, got `str`",
+            "cell filtering, budget='many': expected a whole number",
         ),
-        (PLAN.replace("budget: 100", "budget: 0"), "--budget must be at least 1"),
-        (PLAN.replace("gaussian-v1", "[gaussian-v1]"), "cell filtering, task: Expected `str`, got `array`"),
+        (PLAN.replace("budget: 100", "budget: 0"), "budget=0: must be at least 1"),
+        (PLAN.replace("gaussian-v1", "[gaussian-v1]"), "cell filtering, task=['gaussian-v1']: expected text"),
         (
             PLAN.replace("task_config: {sigma: 1.0}", "task_config: sigma"),
-            "task_config: Expected `object`, got `str`",
+            "task_config='sigma': expected an object of fields and values",
         ),
         (PLAN.replace("task_config: {sigma: 1.0}", "task_config: {sigma: wide}"), "sigma"),
         (
@@ -294,7 +295,7 @@ def test_a_folder_that_is_missing_a_file_or_unreadable_is_one_line(
 
 def test_off_is_no_boolean_to_a_plan(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text(PLAN.replace("budget: 100", "budget: 100\n    heldout: off"))
-    assert gate_plan.read(tmp_path).cells["filtering"].heldout == "off"
+    assert gate_plan.read(tmp_path).cells["filtering"].settings.heldout == "off"
 
 
 def test_missing_and_extra_cells_of_a_reference_are_named(
@@ -397,7 +398,7 @@ def test_each_gated_cell_of_this_repository_runs_within_20_seconds(tmp_path: Pat
     plan = gate_plan.read(REFERENCE / "suite")
     for cell in plan.cells.values():
         started = time.process_time()
-        runner.run(**cell.call(0), results=tmp_path, tracking="off")
+        runner.run_cell(cell.spec(0), results=tmp_path, tracking="off")
         assert time.process_time() - started < gate.LONGEST, cell.name
 
 
@@ -461,7 +462,7 @@ def test_committed_ledgers_are_small() -> None:
 
 def test_a_ledger_of_a_lock_is_asked_with_the_secret_of_its_own_seed() -> None:
     # a run that met its secret does not verify on the lock of another seed
-    cell = gate_plan.GatedCell("lock", "lock-v1", "banel", 128, task_config={"symbols": 8, "dials": 3}, lock=True)
+    cell = gate_plan.GatedCell("lock", CellSpec("lock-v1", "banel", task_config={"symbols": 8, "dials": 3}), lock=True)
     secrets = [gate_quantities.task_of(cell, seed).secret for seed in range(3)]
     assert len({tuple(secret.tolist()) for secret in secrets}) == 3
     opened = gate_quantities.task_of(cell, 1).verify(secrets[1][None])

@@ -11,8 +11,8 @@ import suite
 from reports.figures import illustration
 from reports.paper import reproduce
 from reports.paper import table as paper
-from reports.paper.reproduce import Plan
 from suite.cells import identity
+from suite.cells.spec import CellSpec
 from suite.cli import main
 from suite.errors import UserError
 
@@ -25,12 +25,14 @@ def run(tmp_path: Path, *args: str) -> int:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The plans with a task of milliseconds."""
     plans = {
-        "attack-table": [Plan("gaussian-v1", ("banel", "pretrained", "uniform"), 1000, {})],
-        "compute-scaling": [
-            *(Plan("gaussian-v1", ("banel",), 1000, {"epochs": epochs}) for epochs in (1, 2, 5)),
-            Plan("gaussian-v1", ("uniform",), 1000, {}),
+        "attack-table": [
+            CellSpec("gaussian-v1", baseline, budget=1000) for baseline in ("banel", "pretrained", "uniform")
         ],
-        "reasoning-curves": [Plan("word-problems-v9", ("banel",), 1000, {})],
+        "compute-scaling": [
+            *(CellSpec("gaussian-v1", "banel", budget=1000, config={"epochs": epochs}) for epochs in (1, 2, 5)),
+            CellSpec("gaussian-v1", "uniform", budget=1000),
+        ],
+        "reasoning-curves": [CellSpec("word-problems-v9", "banel", budget=1000)],
         "illustration": [],
     }
     monkeypatch.setattr(reproduce, "PLANS", plans)
@@ -100,13 +102,13 @@ def test_all_makes_what_can_be_made_and_names_the_rest(
     """A network that is not trained is no failure of what could be done: exit code 0."""
     known = identity.identify
 
-    def untrained(task: str, *args: Any, **settings: Any) -> identity.Identity:
-        if task == "lock-v1":
+    def untrained(spec: CellSpec) -> identity.Identity:
+        if spec.task == "lock-v1":
             raise UserError("its network is not trained here: run `suite pretrain lock-v1`")
-        return known(task, *args, **settings)
+        return known(spec)
 
     monkeypatch.setattr(identity, "identify", untrained)
-    monkeypatch.setitem(reproduce.PLANS, "compute-scaling", [Plan("lock-v1", ("banel",), 1000, {})])
+    monkeypatch.setitem(reproduce.PLANS, "compute-scaling", [CellSpec("lock-v1", "banel", budget=1000)])
     assert run(tmp_path, "all", "--seeds", "1") == 0
     assert sorted(path.name for path in (tmp_path / "out").glob("*.md")) == ["attack-table.md", "illustration.md"]
     lock, unknown = capsys.readouterr().err.splitlines()[-2:]
@@ -144,7 +146,7 @@ def test_a_run_that_failed_makes_all_fail(
     small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "bad.py").write_text(FAILING)
-    plan = Plan("gaussian-v1", (f"{tmp_path / 'bad.py'}:run",), 1000, {})
+    plan = CellSpec("gaussian-v1", f"{tmp_path / 'bad.py'}:run", budget=1000)
     monkeypatch.setitem(reproduce.PLANS, "attack-table", [plan])
     monkeypatch.setitem(reproduce.PLANS, "compute-scaling", [])
     monkeypatch.setitem(reproduce.MAKERS, "compute-scaling", lambda found, seeds: ("# made", None))

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+import suite
 from suite import cli
-from suite.cells import runner
 from suite.cells.verify import verify
 from suite.store.ledger import Ledger
 
@@ -63,7 +63,7 @@ BROKEN = {
 
 
 def run(task: Path, results: Path, **options: Any) -> Any:
-    return runner.run(
+    return suite.run(
         f"{task}:Task",
         "banel",
         budget=200,
@@ -257,7 +257,7 @@ def test_verification_goes_on_after_a_verifier_that_breaks(tmp_path: Path, monke
     task.write_text(TASK.replace("{mended}", str(mended)).replace("{statement}", "raise OSError('laboratory closed')"))
     mended.touch()
     assert run(task, tmp_path / "results").status == "finished"
-    runner.run("gaussian-v1", "pretrained", budget=500, results=tmp_path / "results", tracking="off")
+    suite.run("gaussian-v1", "pretrained", budget=500, results=tmp_path / "results", tracking="off")
     mended.unlink()
     verdicts = {verdict.task: verdict for verdict in verify(tmp_path / "results")}
     assert verdicts["gaussian-v1"].verified

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+import suite
 from suite import cli
 from suite.cells import cluster
-from suite.cells.grid import bench
 from suite.errors import UserError
 from suite.store import records
 
@@ -135,7 +135,7 @@ def test_a_grid_outlives_a_worker(
     assert {(record.status, record.meta["attempt"]) for record in found} == {("finished", 1)}
     paid = {"method.py:run": 500, "uniform": 0}  # `uniform` is a control
     assert all(record.result["nre"] == charged(record.folder) == paid[record.baseline] for record in found)
-    alone = bench(["gaussian-v1"], [f"{tmp_path}/method.py:run", "uniform"], seeds=4, budget=500,
+    alone = suite.bench(["gaussian-v1"], [f"{tmp_path}/method.py:run", "uniform"], seeds=4, budget=500,
                   results=tmp_path / "alone", tracking="off", config={"victim": str(victim)})  # fmt: skip
     assert {record.cell: record.result for record in found} == {record.cell: record.result for record in alone}
 

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 import suite
+from suite import api
 from suite.cells import dispatch, executor
-from suite.cells.grid import CellDone, bench, seed_list, shared_fields
+from suite.cells.grid import CellDone, seed_list, shared_fields
 from suite.commands.progress import factor, line, number, table
 from suite.errors import UserError
 from suite.store import records
@@ -72,7 +73,7 @@ def grid(baselines: list[str], results: Path, **options: Any) -> tuple[list[Reco
     """A bench on the fast task with tracking off, and what it told."""
     told: list[CellDone] = []
     options = {"seeds": 2, "budget": 500, "tracking": "off", "progress": told.append} | options
-    return bench(["gaussian-v1"], baselines, results=results, **options), told
+    return suite.bench(["gaussian-v1"], baselines, results=results, **options), told
 
 
 @pytest.mark.slow
@@ -397,7 +398,7 @@ def test_one_line_per_cell() -> None:
 
 
 def test_the_package_offers_run_bench_and_record() -> None:
-    assert suite.bench is bench
+    assert (suite.run, suite.bench) == (api.run, api.bench)
     assert suite.Record is Record
     with pytest.raises(AttributeError, match="no attribute 'bunch'"):
         suite.bunch  # noqa: B018

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from suite.cells import runner
+import suite
 from suite.store.records import canonical
 
 Go = Callable[..., int]
@@ -33,9 +33,9 @@ def go(plugin: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyP
         options = {"budget": 100, "results": str(results), "tracking": "off", **options}  # type: ignore[dict-item]
         options["task_config"] = {"codes": 500}  # type: ignore[assignment]
         if fresh:
-            code = f"from suite.cells.runner import run; run(*{references!r}, **{options!r})"
+            code = f"import suite; suite.run(*{references!r}, **{options!r})"
             return subprocess.run([sys.executable, "-c", code], env=os.environ, timeout=100).returncode
-        process = multiprocessing.get_context("fork").Process(target=runner.run, args=references, kwargs=options)
+        process = multiprocessing.get_context("fork").Process(target=suite.run, args=references, kwargs=options)
         process.start()
         process.join(100)
         assert process.exitcode is not None

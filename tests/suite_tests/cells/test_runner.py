@@ -16,13 +16,15 @@ import pytest
 import torch
 from filelock import FileLock
 
+import suite
 from suite import compute, registry
 from suite.cells import runner
 from suite.cells.folder import fail
 from suite.cells.identity import identify
 from suite.cells.runner import Progress
+from suite.cells.spec import CellSpec
 from suite.errors import UserError
-from suite.oracle import DUPLICATES
+from suite.protocol import DUPLICATES
 from suite.store import records, weights
 from suite.store.records import Record, canonical
 
@@ -32,12 +34,12 @@ Run = Callable[..., Record]
 
 @pytest.fixture
 def run(tmp_path: Path, plugin: Plugin) -> Run:
-    """`learner` on 64 codes, 100 evaluations in batches of 20; any argument of `runner.run` in its place."""
+    """`learner` on 64 codes, 100 evaluations in batches of 20; any argument of `suite.run` in its place."""
 
     def go(task: str = "toys.py:Codes", baseline: str = "methods.py:learner", **options: Any) -> Record:
         place = lambda ref: plugin(ref) if ".py:" in ref else ref  # noqa: E731
         options = {"results": tmp_path, "budget": 100, "tracking": "off"} | options
-        return runner.run(place(task), place(baseline), **options)
+        return suite.run(place(task), place(baseline), **options)
 
     return go
 
@@ -116,19 +118,19 @@ def test_force_runs_again_and_keeps_the_old_record(run: Run) -> None:
 )
 def test_whatever_changes_the_result_changes_the_cell(plugin: Plugin, option: dict[str, Any]) -> None:
     refs = plugin("toys.py:Codes"), plugin("methods.py:learner")
-    plain = identify(*refs, budget=100)
-    assert identify(*refs, **({"budget": 100} | option)).cell != plain.cell
-    assert identify(*refs, budget=100).cell == plain.cell
+    plain = identify(CellSpec(*refs, budget=100))
+    assert identify(CellSpec(*refs, **({"budget": 100} | option))).cell != plain.cell
+    assert identify(CellSpec(*refs, budget=100)).cell == plain.cell
 
 
 def test_an_edited_plug_in_is_another_cell(tmp_path: Path, plugin: Plugin) -> None:
     baseline, task = tmp_path / "mine.py", tmp_path / "theirs.py"
     shutil.copy(plugin("methods.py"), baseline)
     shutil.copy(plugin("toys.py"), task)
-    cells = [identify(f"{task}:Codes", f"{baseline}:learner", budget=100).cell]
+    cells = [identify(CellSpec(f"{task}:Codes", f"{baseline}:learner", budget=100)).cell]
     for file in (baseline, task):
         file.write_text(file.read_text() + "\n# a comment\n")
-        cells.append(identify(f"{task}:Codes", f"{baseline}:learner", budget=100).cell)
+        cells.append(identify(CellSpec(f"{task}:Codes", f"{baseline}:learner", budget=100)).cell)
     assert len(set(cells)) == 3
 
 
@@ -138,9 +140,9 @@ def test_an_edited_plug_in_runs_as_edited(tmp_path: Path, plugin: Plugin) -> Non
     shutil.copy(plugin("methods.py"), mine)
     results = tmp_path / "results"
     options = {"budget": 100, "results": results, "tracking": "off"}
-    before = runner.run(plugin("toys.py:Codes"), f"{mine}:greedy", **options)
+    before = suite.run(plugin("toys.py:Codes"), f"{mine}:greedy", **options)
     mine.write_text(mine.read_text().replace("yield Round(prior, {})", 'yield Round(prior, {"edited": 1.0})'))
-    after = runner.run(plugin("toys.py:Codes"), f"{mine}:greedy", **options)
+    after = suite.run(plugin("toys.py:Codes"), f"{mine}:greedy", **options)
     assert after.cell != before.cell
     assert after.result["curve"][-1]["metrics"] == {"edited": 1.0}
 
@@ -315,7 +317,7 @@ def test_saved_policies_are_the_ones_measured(run: Run, plugin: Plugin) -> None:
     record = run(baseline="methods.py:restless", task_config={"codes": 64, "successes": 4})
     assert record.status == "finished"
     task = registry.load("task", plugin("toys.py:Codes"))
-    instance = task.target(identify(plugin("toys.py:Codes"), plugin("methods.py:learner")).task_config)
+    instance = task.target(identify(CellSpec(plugin("toys.py:Codes"), plugin("methods.py:learner"))).task_config)
     rates = [point["success_rate"] for point in record.result["curve"]]
     assert len(set(rates)) == 6
     for which, expected in (("final", rates[-1]), ("best", max(rates))):
@@ -412,7 +414,7 @@ def test_calls_behind_the_oracles_back_fail_the_run(run: Run, name: str) -> None
 
 
 def test_a_cell_whose_process_died_gets_a_failed_record(plugin: Plugin, tmp_path: Path, run: Run) -> None:
-    identity = identify(plugin("toys.py:Codes"), plugin("methods.py:learner"), budget=100)
+    identity = identify(CellSpec(plugin("toys.py:Codes"), plugin("methods.py:learner"), budget=100))
     record = fail(identity, tmp_path, "killed by signal 9, twice")
     assert record.result["error"] == {"type": "ProcessDied", "message": "killed by signal 9, twice", "where": None}
     assert record.result["nre"] is None  # unknown, not zero
@@ -442,12 +444,12 @@ def test_an_interrupt_leaves_a_cell_that_goes_on(run: Run, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"budget": 0}, "--budget must be at least 1 reward evaluation, got 0"),
+        ({"budget": 0}, "budget=0: must be at least 1; the nearest valid value is 1"),
         ({"budget": 19}, "--budget 19 is smaller than one batch of 20; raise it, or set `batch` to 19"),
-        ({"protocol": "all"}, "--protocol 'all' is unknown; one of failures-only, all-rewards"),
-        ({"duplicates": "x"}, "--duplicates 'x' is unknown; one of charge, cache, reject"),
-        ({"device": "tpu"}, "--device 'tpu' is unknown; one of auto, cpu, cuda"),
-        ({"points": "last"}, "--points 'last' is unknown; one of all, final"),
+        ({"protocol": "all"}, "protocol='all': not a choice; possible: failures-only, all-rewards"),
+        ({"duplicates": "x"}, "duplicates='x': not a choice; possible: charge, cache, reject"),
+        ({"device": "tpu"}, "device='tpu': not a choice; did you mean 'cpu'? possible: auto, cpu, cuda"),
+        ({"points": "last"}, "points='last': not a choice; possible: all, final"),
         ({"heldout": "some"}, "--heldout 'some' is unknown; exact, off, auto, a number of samples"),
         ({"heldout": "1"}, "--heldout '1' is unknown"),
         ({"heldout": "-5"}, "--heldout '-5' is unknown"),

@@ -14,7 +14,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from suite.cells import runner, verify
+import suite
+from suite.cells import verify
 from suite.errors import UserError
 from suite.store import records
 from suite.store.records import Record
@@ -27,7 +28,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """BaNEL with three seeds."""
     results = tmp_path_factory.mktemp("made")
     for seed in range(3):
-        runner.run("gaussian-v1", "banel", seed=seed, results=results, **OPTIONS)
+        suite.run("gaussian-v1", "banel", seed=seed, results=results, **OPTIONS)
     return results
 
 
@@ -107,7 +108,7 @@ def test_every_kind_of_policy_is_verified(
     tmp_path: Path, heldout: str, points: str, baseline: str, config: dict[str, Any]
 ) -> None:
     options = OPTIONS | {"config": config, "heldout": heldout, "points": points}
-    record = runner.run("gaussian-v1", baseline, results=tmp_path, **options)
+    record = suite.run("gaussian-v1", baseline, results=tmp_path, **options)
     assert record.status == "finished"
     verdict = verify.verify_one(record)
     assert (verdict.verified, failed_checks(verdict)) == (True, [])
@@ -213,7 +214,7 @@ def test_what_changed_since_is_unknown_again(record: Record, name: str) -> None:
 
 
 def test_a_failed_run_is_neither_true_nor_false(tmp_path: Path, plugin: Callable[[str], str]) -> None:
-    failed = runner.run("gaussian-v1", plugin("methods.py:failing"), results=tmp_path, **(OPTIONS | {"config": {}}))
+    failed = suite.run("gaussian-v1", plugin("methods.py:failing"), results=tmp_path, **(OPTIONS | {"config": {}}))
     said: list[str] = []
     (verdict,) = verify.verify(tmp_path, say=said.append)
     assert (verdict.verified, verdict.checks) == (None, [])
@@ -224,7 +225,7 @@ def test_a_failed_run_is_neither_true_nor_false(tmp_path: Path, plugin: Callable
 def test_a_task_that_is_not_here_is_unknown_and_the_others_are_checked(
     results: Path, plugin: Callable[[str], str]
 ) -> None:
-    runner.run(plugin("toys.py:Codes"), "pretrained", results=results, **(OPTIONS | {"config": {"batch": 50}}))
+    suite.run(plugin("toys.py:Codes"), "pretrained", results=results, **(OPTIONS | {"config": {"batch": 50}}))
     said: list[str] = []
     verdicts = verify.verify(results, say=said.append)
     assert [v.verified for v in verdicts if v.task == "gaussian-v1"] == [True] * 3

@@ -75,7 +75,7 @@ def changed(content: dict[str, Any], place: str, value: object) -> dict[str, Any
         ("parameters/seeds", {"value": 0}, "seeds=0: must be at least 1"),
         ("parameters/task", {"value": "gausian-v1"}, "unknown task 'gausian-v1'; did you mean 'gaussian-v1'?"),
         ("parameters/report_tasks", {"value": "gaussian-v1"}, "name another task to tune on"),
-        ("parameters/protocol", {"value": "none"}, "--protocol 'none' is unknown"),
+        ("parameters/protocol", {"value": "none"}, "protocol='none': not a choice"),
         ("parameters/task.bin", {"value": 1}, "no field 'bin'"),
         ("metric", {"name": ["x"], "goal": "maximize"}, "metric ['x'] is never logged"),
         ("metrics", 5, "metrics: expected a list of objects {name, goal}, got 5"),

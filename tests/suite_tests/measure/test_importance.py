@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+import suite
 from suite import config as configs
 from suite import registry
-from suite.cells import runner
 from suite.cells.identity import identify
+from suite.cells.spec import CellSpec
 from suite.cells.verify import verify
 from suite.errors import UserError
 from suite.generators import Table
@@ -157,7 +158,7 @@ def test_halves_hold_policy_and_proposal_alike() -> None:
 
 
 def test_a_run_is_recorded_verified_and_repeated(tmp_path: Any) -> None:
-    record = runner.run("gaussian-v1", "banel", heldout="is:4000", budget=900, results=tmp_path, tracking="off")
+    record = suite.run("gaussian-v1", "banel", heldout="is:4000", budget=900, results=tmp_path, tracking="off")
     assert record.status == "finished"
     assert record.result["curve"][0]["estimator"] == "importance-sampling"
     assert record.result["heldout_evaluations"] == 4000 * len({p["stream"] for p in record.result["curve"]})
@@ -169,4 +170,4 @@ def test_a_run_is_recorded_verified_and_repeated(tmp_path: Any) -> None:
 @pytest.mark.parametrize("heldout", ["is:", "is:3", "is:x", "is", "is:-4", "is:exact"])
 def test_other_numbers_of_samples_are_refused(heldout: str) -> None:
     with pytest.raises(UserError, match=r"--heldout .* is unknown; .* is:N, importance sampling with N from 4 on"):
-        identify("gaussian-v1", "pretrained", heldout=heldout)
+        identify(CellSpec("gaussian-v1", "pretrained", heldout=heldout))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy import stats
 
-from suite.cells import runner
+import suite
 from suite.generators import Table
 from suite.measure import leak
 
@@ -57,13 +57,13 @@ def test_records_of_a_lock_are_tested_by_their_ledgers_and_policies(
     small = {"symbols": 8, "dials": 2}
     options = {"results": tmp_path, "tracking": "off", "heldout": "off", "budget": 32}
     free = [
-        runner.run("lock-v1", "uniform", task_config=small | {"secret": s}, **options)  # type: ignore[arg-type]
+        suite.run("lock-v1", "uniform", task_config=small | {"secret": s}, **options)  # type: ignore[arg-type]
         for s in range(3)
     ]
     assert leak.leak_test(free).places == 3
     config = {"batch": 16, "pool": 64}
     spent = [
-        runner.run("lock-v1", "banel", task_config=small | {"secret": s}, config=config, **options)  # type: ignore[arg-type]
+        suite.run("lock-v1", "banel", task_config=small | {"secret": s}, config=config, **options)  # type: ignore[arg-type]
         for s in range(8)
     ]
     missed = [record for record in spent if not record.result["successes"]]

@@ -15,6 +15,7 @@ from filelock import FileLock
 from optuna.trial import TrialState
 
 from suite import search
+from suite.cells.spec import CellSpec
 from suite.errors import UserError
 from suite.search import loop, objective, study
 from suite.search.spent import cells
@@ -154,15 +155,15 @@ def test_an_interrupted_trial_runs_again_with_its_parameters(
     made, started = sweep(p_threshold=0), []
     from suite.cells import runner
 
-    plain = runner.run
+    plain = runner.run_cell
 
-    def interrupted(*args: Any, **call: Any) -> Record:
-        started.append(call["seed"])
+    def interrupted(spec: CellSpec, **options: Any) -> Record:
+        started.append(spec.seed)
         if len(started) == 5:  # the second seed of the second trial
             raise KeyboardInterrupt
-        return plain(*args, **call)
+        return plain(spec, **options)
 
-    monkeypatch.setattr("suite.cells.runner.run", interrupted)
+    monkeypatch.setattr("suite.cells.runner.run_cell", interrupted)
     with pytest.raises(KeyboardInterrupt):
         search.tune(made, trials=3, results=tmp_path)
     monkeypatch.undo()

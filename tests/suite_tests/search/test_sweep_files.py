@@ -44,10 +44,11 @@ def test_every_baseline_with_something_to_tune_has_a_file_that_tunes_on_the_fami
     """`make sweeps` writes those that are missing. Seeds and budget are a report's: docs/sweeps.md."""
     assert len(TUNABLE) == 8  # all but `pretrained` and `uniform`, which have no field to search
     for baseline in TUNABLE:
-        settings = read(ROOT / "sweeps" / family / f"{baseline}.yaml").settings
-        tuned = (settings.task, settings.reported, settings.baseline)
+        sweep = read(ROOT / "sweeps" / family / f"{baseline}.yaml")
+        settings = sweep.settings
+        tuned = (sweep.cell.task, settings.reported, sweep.cell.baseline)
         assert tuned == (f"{family}-tune-v1", [f"{family}-v1"], baseline)
-        assert (settings.seeds, settings.first_seed, settings.budget) == (4, 1000, 7500)
+        assert (settings.seeds, settings.first_seed, sweep.cell.budget) == (4, 1000, 7500)
 
 
 def test_every_family_with_a_variant_for_tuning_is_in_the_table() -> None:

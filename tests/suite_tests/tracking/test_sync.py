@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+import suite
 from suite import cli
-from suite.cells.runner import run
 from suite.tracking import sync
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -121,7 +121,7 @@ def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def results(tmp_path: Path) -> Path:
     """Two cells that were tracked offline."""
     for baseline in ("uniform", "pretrained"):
-        run("gaussian-v1", baseline, budget=500, results=tmp_path / "results")
+        suite.run("gaussian-v1", baseline, budget=500, results=tmp_path / "results")
     return tmp_path / "results"
 
 

@@ -16,10 +16,11 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+import suite
 from suite import config as configs
 from suite import registry
-from suite.cells import runner
 from suite.cells.identity import identify, kept_task
+from suite.cells.spec import CellSpec
 from suite.errors import UserError
 from suite.generators import Transformer
 from suite.policy import Acceptance, Filtered
@@ -273,7 +274,7 @@ def test_the_exact_rate_lies_in_the_monte_carlo_interval_at_every_checkpoint(tmp
     """The same run measured twice: Clopper-Pearson at level 1 − 1e-3 / checkpoints holds the exact rate everywhere."""
     config = {"pool": 3000, "batch": 300, "epochs": 10}
     exact, counted = (
-        runner.run("addition-v1", "banel", budget=900, config=config, heldout=heldout, results=tmp_path, tracking="off")
+        suite.run("addition-v1", "banel", budget=900, config=config, heldout=heldout, results=tmp_path, tracking="off")
         for heldout in ("exact", "10000")
     )
     assert exact.status == counted.status == "finished"
@@ -333,13 +334,13 @@ def test_a_manifest_that_is_none_is_refused(copied: Path) -> None:
 
 
 def test_the_cell_knows_the_files_and_damage_is_found_before_a_run(tmp_path: Path, copied: Path) -> None:
-    identity = identify("addition-v1", "pretrained", heldout="off")
+    identity = identify(CellSpec("addition-v1", "pretrained", heldout="off"))
     manifest = json.loads((copied / "manifest.json").read_text())
     assert identity.content["task"]["assets"] == manifest["files"]
     (copied / "target.safetensors").write_bytes(b"")
     kept_task.cache_clear()
     with pytest.raises(UserError, match=r"target\.safetensors: sha256"):
-        runner.run("addition-v1", "pretrained", results=tmp_path / "results", tracking="off")
+        suite.run("addition-v1", "pretrained", results=tmp_path / "results", tracking="off")
     assert not (tmp_path / "results").exists()
 
 

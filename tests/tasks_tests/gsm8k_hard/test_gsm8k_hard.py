@@ -19,8 +19,8 @@ import pytest
 import torch
 from torch import Tensor
 
+import suite
 from suite import cli
-from suite.cells import runner
 from suite.cells.verify import verify
 from suite.errors import UserError
 from suite.generators.hf import CausalLM
@@ -198,7 +198,7 @@ def test_a_baseline_runs_and_its_record_is_verified(tmp_path: Path, model: Path,
         "rnd": {"batch": 20, "policy_epochs": 1},
         "tail": {"pool": 64, "rounds": 1},
     }
-    record = runner.run(
+    record = suite.run(
         "gsm8k-hard-v1",
         baseline,
         budget=40,
@@ -218,7 +218,7 @@ def test_a_baseline_runs_and_its_record_is_verified(tmp_path: Path, model: Path,
 @pytest.mark.slow
 def test_weights_are_not_written_unless_asked_for(tmp_path: Path, model: Path, dataset: Path) -> None:
     fields = {"question": 0, "model": str(model), "dataset": str(dataset), "length": 6}
-    record = runner.run(
+    record = suite.run(
         "gsm8k-hard-v1", "pretrained", heldout="50", task_config=fields, results=tmp_path, tracking="off"
     )
     assert record.status == "finished"
