@@ -8,7 +8,7 @@ BUDGET ?= 7500
 JOBS ?= 2
 RESULTS ?= results
 OUT ?= leaderboard
-# A Markdown file whose marked block is to hold table and curves, as for `make leaderboard OUT=docs/results README=README.md`.
+# A Markdown file whose marked block is to hold table and curves, as for `make leaderboard OUT=docs/results README=docs/results/README.md`.
 README ?=
 MODE ?= pr
 AGAINST ?=
@@ -17,7 +17,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
-.PHONY: install leaderboard sweeps test test-fast test-server test-all check gate format clean
+.PHONY: install leaderboard sweeps test test-fast test-server test-all check gate docs format clean
 
 install: $(STAMP)
 
@@ -62,6 +62,10 @@ gate: $(STAMP)
 	rm -rf .gate
 	OMP_NUM_THREADS=1 $(BIN)/suite check --reference tests/gate/reference/suite --results .gate --mode $(MODE) --run
 	$(BIN)/python -m tests.benchmarks.speed $(if $(AGAINST),--against '$(AGAINST)',--baseline .speed.json)
+
+# The documentation as a site in site/; a broken link, or a page that the navigation lacks, is an error.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix

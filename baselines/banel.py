@@ -27,7 +27,7 @@ from suite.policy import Acceptance, Filtered, Generator, Policy, Round
 
 @dataclass(frozen=True)
 class Config:
-    """BaNEL's knobs, in the paper's names; defaults tuned on addition-tune-v1 (LOG.md, 2026-11-25)."""
+    """BaNEL's knobs, in the paper's names; defaults tuned on addition-tune-v1 (docs/log, 2026-11-25)."""
 
     batch: int = setting(500, valid=(1, None), help="reward evaluations per round, m")
     epochs: int = tunable(7, 1, 100, log=True, valid=(1, None), help="epochs of the failure model, E")

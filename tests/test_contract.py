@@ -243,7 +243,7 @@ def test_references_are_policies_that_succeed_more_often(ref: str) -> None:
 
 @pytest.mark.parametrize("ref", TASKS)
 def test_the_facts_of_every_task_are_known_before_any_method_runs(ref: str) -> None:
-    """Science, point 2: the tail of structured tasks holds ten times as many successes, a control's none more."""
+    """The tail of structured tasks holds ten times as many successes, a control's none more (docs/protocol.md)."""
     facts = registry.facts_of_task(ref)
     assert facts, f"run `suite list --measure {ref}`"
     if facts["base_rate"] is None:  # what it needs could not be installed where it was measured

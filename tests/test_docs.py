@@ -1,4 +1,4 @@
-"""The code of docs/adding-a-task.md runs as it stands there."""
+"""The code of docs/adding-a-task.md and docs/adding-a-baseline.md runs as it stands there; docs/tree.md is true."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import suite
 from suite import cli
 from suite.store import records
 
@@ -29,7 +30,7 @@ def blocks(page: str, language: str) -> list[str]:
 def test_the_worked_example_runs_by_the_commands_under_it(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (example,), (commands,) = blocks(page, "python"), blocks(page, "sh")
+    (_, example), (commands,) = blocks(page, "python"), blocks(page, "sh")
     assert len(example.splitlines()) < 60
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SUITE_RESULTS", str(tmp_path / "results"))
@@ -45,6 +46,46 @@ def test_the_worked_example_runs_by_the_commands_under_it(
     assert len(done) == 1 + 5
     assert not broken
     assert {record.status for record in done} == {"finished"}
+
+
+def test_the_smallest_task_and_both_baselines_run(page: str, tmp_path: Path) -> None:
+    lock, _ = blocks(page, "python")
+    method, rewards = blocks((DOCS / "adding-a-baseline.md").read_text(), "python")
+    for name, text in (("lock", lock), ("method", method), ("rewards", rewards)):
+        (tmp_path / f"{name}.py").write_text(text)
+    for name, protocol in (("method", "failures-only"), ("rewards", "all-rewards")):
+        record = suite.run(
+            f"{tmp_path}/lock.py:Lock",
+            f"{tmp_path}/{name}.py:run",
+            budget=1000,
+            protocol=protocol,
+            results=tmp_path / "results",
+            tracking="off",
+        )
+        assert record.result["error"] is None
+        assert record.result["nre"] == 1000
+        assert record.result["base"]["success_rate"] == pytest.approx(1e-3)
+
+
+def test_the_tree_names_what_is_there() -> None:
+    """Every file and folder of docs/tree.md, and every package below the top level is in it."""
+    root = DOCS.parent
+    top, inner, named = "", "", set()
+    for line in blocks((DOCS / "tree.md").read_text(), "")[0].splitlines():
+        names = line[: 2 + 25] if not line.startswith("  ") else re.split(r"\s{2,}", line.strip())[0]
+        inner = "" if not line.startswith("  ") else top
+        for name in re.findall(r"[\w-]+(?:/|\.\w+)", names):
+            path = root / inner / name
+            assert path.exists(), f"docs/tree.md names {path}"
+            named.add(path)
+        if not inner:
+            top = line.split("/")[0]
+    packages = {
+        path.parent
+        for name in ("suite", "tasks", "baselines", "reports")
+        for path in (root / name).glob("*/__init__.py")
+    }
+    assert packages <= named
 
 
 def test_the_pages_state_the_numbers_that_were_measured() -> None:

@@ -33,7 +33,7 @@ def of_report(records: Sequence[Record], rows: Sequence[Row]) -> list[Drawn]:
         records: those behind the rows.
         rows: from :func:`reports.board.leaderboard.rows`.
     """
-    from reports.figures import bars, compute, curves, gallery, profiles, scaling, sweeps
+    from reports.figures import bars, compute, curves, forest, gallery, profiles, scaling, sweeps
 
     drawn: list[Drawn] = []
     taken: set[str] = set()
@@ -53,6 +53,8 @@ def of_report(records: Sequence[Record], rows: Sequence[Row]) -> list[Drawn]:
         add("samples", task, gallery.CAPTION, gallery.figure(runs, own), task)
         for study, trials in sweeps.studies(runs).items():
             add("sweep", study, sweeps.CAPTION, sweeps.figure(trials), task)
+    if len(dict.fromkeys(row.task for row in rows)) > 1:
+        add("forest", None, forest.CAPTION, forest.figure(rows), None)
     add("profiles", None, profiles.CAPTION, profiles.figure(records, rows), None)
     return drawn
 

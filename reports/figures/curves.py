@@ -110,9 +110,10 @@ def _method(ax: Axes, points: pd.DataFrame, colour: str) -> tuple[Line2D, bool]:
     """Draw the seeds of one method, their geometric mean and its band; the mean, and whether there are triangles."""
     import seaborn as sns  # type: ignore[import-untyped]
 
-    if points["seed"].nunique() <= MOST_LINES:
+    seen = points[points["rate"] > 0]
+    if points["seed"].nunique() <= MOST_LINES and not seen.empty:
         thin = {"estimator": None, "color": colour, "linewidth": 0.8, "alpha": 0.45, "legend": False}
-        sns.lineplot(points[points["rate"] > 0], x="nre", y="rate", units="seed", ax=ax, **thin)
+        sns.lineplot(seen, x="nre", y="rate", units="seed", ax=ax, **thin)
     unseen = points[(points["rate"] == 0) & (points["high"] > 0)]
     ax.scatter(unseen["nre"], unseen["high"], **TRIANGLE, color=colour, alpha=0.5, clip_on=False)
     places, means = _geometric(points)

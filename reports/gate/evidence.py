@@ -20,7 +20,7 @@ LEVEL = 0.001
 All later runs meet one reference, and one drawn a little too good raises all their alarms. Simulated for 18 normal
 quantities and 6 fresh seeds: at a level of 1 % with 24 reference seeds the rate given the reference is 0.8 % in the
 median, 2.3 % for one reference in twenty; at 0.1 % with 96 seeds it is 0.09 % on average and 0.2 % for one in twenty.
-So this level keeps the false alarms of *one* reference below 1 % (science asks for a family-wise 1 %), and the larger
+So this level keeps the false alarms of *one* reference below 1 % (docs/protocol.md asks for that), and the larger
 reference pays for it: the power of 6 fresh seeds is the same.
 """
 RTOL = 1e-6

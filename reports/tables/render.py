@@ -9,9 +9,11 @@ import itertools
 import json
 import math
 import re
+import typing
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 from tabulate import tabulate
 
 from reports.board.row import Row
@@ -62,6 +64,27 @@ def to_csv(rows: Sequence[Row]) -> str:
     for row in rows:
         writer.writerow(_cell(_finite(value)) for value in dataclasses.asdict(row).values())
     return text.getvalue()
+
+
+def from_csv(text: str) -> list[Row]:
+    """The rows that :func:`to_csv` wrote; a column that it lacks or that is no longer one is an error.
+
+    Raises:
+        msgspec.ValidationError: a value that the field cannot have.
+    """
+    kinds = typing.get_type_hints(Row)
+    rows = []
+    for line in csv.DictReader(io.StringIO(text)):
+        if line.keys() != kinds.keys():
+            raise ValueError(f"columns of another version: {', '.join(sorted(line.keys() ^ kinds.keys()))}")
+        values: dict[str, Any] = {}
+        for name, value in line.items():
+            if typing.get_origin(kinds[name]) is tuple:
+                values[name] = [part or None for part in value.split(";")] if value else []
+            else:
+                values[name] = value if value or kinds[name] is str else None
+        rows.append(msgspec.convert(values, Row, strict=False))
+    return rows
 
 
 def sections(block: Sequence[Row]) -> dict[str, Columns]:

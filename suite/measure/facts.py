@@ -21,7 +21,7 @@ from suite.seeding import derive
 from suite.task import Task
 
 TAIL = 0.01
-"""The share of the prior's mass with the lowest likelihood that is its tail (science, point 2)."""
+"""The share of the prior's mass with the lowest likelihood that is its tail (docs/protocol.md)."""
 POOL = 200_000
 """Samples of the prior that its tail is found by, and that rates are counted on where nothing is enumerated."""
 TIE = 1e-9

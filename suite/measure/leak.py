@@ -25,7 +25,7 @@ from suite.store.ledger import Ledger
 from suite.store.records import Record
 
 ALPHA = 1e-3
-"""Level at which a leak is called one (science, point 9)."""
+"""Level at which a leak is called one (docs/protocol.md, The lock)."""
 
 
 class LeakTest(NamedTuple):

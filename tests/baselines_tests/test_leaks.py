@@ -1,4 +1,4 @@
-"""What a method can learn from failures alone: nothing that the failures do not say (science, points 3 and 9)."""
+"""What a method can learn from failures alone: nothing that the failures do not say (docs/protocol.md)."""
 
 from __future__ import annotations
 

@@ -55,6 +55,14 @@ def test_a_point_without_success_is_a_triangle_at_its_bound_and_a_gap(results: A
     assert np.asarray(offsets).tolist() == [[500, pytest.approx(1 - 0.025 ** (1 / 1000))]]
 
 
+def test_a_method_without_any_success_is_triangles_alone(results: Any) -> None:
+    results.add("banel", rates=(0.0, 0.0), n=1000)
+    results.add("rnd", rates=(0.01, 0.01), n=1000)
+    axes = panel(results)
+    heights = [np.asarray(collection.get_offsets())[:, 1].tolist() for collection in axes.collections]
+    assert [pytest.approx(1 - 0.025 ** (1 / 1000))] * 2 in heights
+
+
 def test_controls_are_dashed_at_their_final_rate(results: Any) -> None:
     results.add()
     results.add("tail", rates=(4e-4, 0.02))

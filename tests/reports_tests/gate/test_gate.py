@@ -433,7 +433,7 @@ def test_power_grows_from_the_level() -> None:
 
 
 def test_one_reference_keeps_its_false_alarms_below_one_percent() -> None:
-    """Science, point 10, given the reference: simulated for 18 normal quantities, beside the level that would not do.
+    """Given the reference: simulated for 18 normal quantities, beside the level that would not do.
 
     For 24 seeds at 1 % the worst of 40 references is above 2 %, which is why level and seeds are what they are.
     """

@@ -73,6 +73,12 @@ def test_csv_reads_back(crowded: list[leaderboard.Row]) -> None:
     assert next(line for line in lines if line["baseline"] == "rnd")["success_final_mean"] == ""
 
 
+def test_rows_survive_the_csv(crowded: list[leaderboard.Row]) -> None:
+    assert tables.from_csv(tables.to_csv(crowded)) == crowded
+    with pytest.raises(ValueError, match="columns of another version: place, rank"):
+        tables.from_csv(tables.to_csv(crowded).replace(",rank,", ",place,"))
+
+
 def test_markdown_tables_keep_their_columns_whatever_the_names(crowded: list[leaderboard.Row]) -> None:
     lines = tables.to_markdown(crowded).splitlines()
     blocks = [list(group) for group in _runs(lines)]

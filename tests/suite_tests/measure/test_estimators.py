@@ -247,7 +247,7 @@ def test_noisy_rates_are_chosen_on_one_half_and_reported_on_the_other() -> None:
 def test_choosing_the_best_of_many_equal_policies_invents_no_improvement(
     seeded: Callable[[int], torch.Generator],
 ) -> None:
-    """Science, point 5: the best of 16 equal rates on all samples reads high, on the held-back half it does not."""
+    """The best of 16 equal rates on all samples reads high, on the held-back half it does not."""
     hits = torch.distributions.Binomial(500, torch.tensor(0.01))
     with torch.random.fork_rng():
         torch.manual_seed(0)
