@@ -14,4 +14,4 @@ BASELINES: dict[str, str] = {
 }
 
 CONTROLS: tuple[str, ...] = ("uniform", "temperature", "tail", "blind", "rnd-filter")
-"""Baselines that spend no reward evaluation: what a method reaches must be read against theirs."""
+"""Baselines that spend no reward evaluation: a method is compared with the best of them (see docs/protocol.md)."""

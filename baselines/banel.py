@@ -1,9 +1,9 @@
-"""BaNEL: condition the prior on not being a failure, with a second generator that learns what failures look like.
+"""BaNEL: condition the prior on not failing, with a second generator that models the failures.
 
 Ideal: p(x | x ∉ R) ∝ p_θ(x) · 1[x ∉ R], R = {x : r(x) = 0}. R is approximated by R̃ = {x : p_θ(x) / p_φ(x) < τ}, where
 p_φ is fitted to failures by maximum likelihood and τ keeps the fraction 1/f of the highest ratios. A string that the
-policy writes often and that is never among the failures keeps a high ratio: so answers help even though no success is
-ever shown.
+policy samples often and that is never among the failures keeps a high ratio. This is how evaluations help although the
+method sees no success.
 
 Source: Lee, Amos, Fanti, "BaNEL: Exploration Posteriors for Generative Modeling Using Only Negative Rewards",
 arXiv 2510.09596 (2025), Algorithms 1 and 2. Not stated there and chosen here, each a field: how φ starts, whether it

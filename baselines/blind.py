@@ -1,6 +1,6 @@
 """Control: BaNEL whose answers are ignored. Its own samples stand in for failures and no evaluation is spent.
 
-Whatever it reaches, the likelihood ratio reaches by leaving the prior's bulk, without having learnt from a reward.
+Its success rate is what the likelihood ratio reaches by leaving the prior's bulk, without learning from a reward.
 """
 
 from __future__ import annotations

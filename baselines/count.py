@@ -1,7 +1,7 @@
-"""Counts: policy gradient on 1 / √n(x), n(x) how often x, or its hash, was met.
+"""Counts: policy gradient on 1 / √n(x), where n(x) counts how often x, or its hash, has failed.
 
-Exact counts tell only repeats apart; SimHash counts (sign of a random projection, k bits) share counts between
-strings that look alike.
+Exact counts change only for repeated strings; SimHash counts (signs of a random projection, k bits) share counts
+between strings that look alike.
 
 Sources: Strehl and Littman, "An analysis of model-based interval estimation for MDPs" (2008), for the bonus; Tang et
 al., "#Exploration", arXiv 1611.04717 (2017), for SimHash.
@@ -33,7 +33,7 @@ class Config(NoveltyConfig):
 
 
 def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
-    """Count first, then pay 1 / √n; the counts are kept over all rounds."""
+    """Count a batch, then give 1 / √n as its bonus; the counts are kept over all rounds."""
     counts: Counter[object] = Counter()
     projection = torch.randn(
         prior.length * prior.vocab_size, config.bits, generator=rng("projection"), device=rng("projection").device

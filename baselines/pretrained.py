@@ -1,4 +1,4 @@
-"""The pre-trained model: spends its budget, learns nothing. What every improvement is measured from."""
+"""The pre-trained model: spends its budget and learns nothing. Its success rate is the base rate."""
 
 from __future__ import annotations
 

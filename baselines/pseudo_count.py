@@ -35,7 +35,7 @@ class Config(NoveltyConfig):
 
 
 def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
-    """Each sample met updates the density model once; what it gained by it is the bonus."""
+    """Each sample updates the density model once; its gain in log-likelihood gives the bonus."""
     if not isinstance(prior, Neural):
         raise TypeError(
             f"pseudo-count needs a prior with gradients (suite.generators.Neural), got {type(prior).__name__}"
@@ -55,7 +55,7 @@ def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], t
 
 
 def prediction_gain(density: Neural, optimizer: torch.optim.Optimizer, x: Tensor) -> Tensor:
-    """log ρ'(x_i) − log ρ(x_i), float64 (B,): x (B, T) is met row by row, each row updating ρ once."""
+    """log ρ'(x_i) − log ρ(x_i), float64 (B,): ρ is updated once on each row of x (B, T), in order."""
     before, after = [], []
     with compute.phase("training"):
         log_p = density.log_likelihood(x[:1])[0]
@@ -74,7 +74,7 @@ def prediction_gain(density: Neural, optimizer: torch.optim.Optimizer, x: Tensor
 
 
 def pseudo_count(gain: Tensor, n: Tensor, scale: float) -> Tensor:
-    """N̂ = 1 / (exp(c · n^{−1/2} · max(PG, 0)) − 1), float64 (B,); at most 1e12, where nothing was gained.
+    """N̂ = 1 / (exp(c · n^{−1/2} · max(PG, 0)) − 1), float64 (B,); capped at 1e12, its value where PG ≤ 0.
 
     Args:
         gain: prediction gains PG in nats, float (B,).

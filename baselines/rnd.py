@@ -1,10 +1,10 @@
 """RND: policy gradient on the prediction error of a random network.
 
-bonus(x) = ‖f̂(x) − f(x)‖² / running std, f fixed and random, f̂ trained on the samples met. The policy gradient
-standardises each batch of bonuses again, so that the running std shows in the metrics and not in the policy.
+bonus(x) = ‖f̂(x) − f(x)‖² / running std, f fixed and random, f̂ trained on the returned failures. The policy gradient
+standardises each batch of bonuses again, so that the running std affects the metrics and not the policy.
 
 Source: Burda, Edwards, Storkey, Klimov, "Exploration by Random Network Distillation", arXiv 1810.12894 (2018). The
-BaNEL paper uses it as a baseline; how it turns the bonus into a gradient is not stated there (see novelty.py).
+BaNEL paper uses it as a baseline and does not state how the bonus becomes a gradient (see baselines/common/novelty.py).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Config(NoveltyConfig):
 
 
 def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
-    """Bonus first, then the predictor learns the samples that earned it."""
+    """Compute the bonus of a batch, then train the predictor on that batch."""
     net = RandomNetworkDistillation(
         prior, rng, features=config.features, lr=config.predictor_lr, epochs=config.predictor_epochs
     )

@@ -1,6 +1,6 @@
 """Control: BaNEL's loop with RND's score in place of the likelihood ratio; same pool, same filter, no evaluation.
 
-The predictor visits the policy's own samples, as many as a round has evaluations.
+The predictor is trained on the policy's own samples, as many in a round as other methods have evaluations.
 """
 
 from __future__ import annotations

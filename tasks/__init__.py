@@ -69,6 +69,6 @@ TAGS: dict[str, tuple[str, ...]] = {
     "gsm8k-hard-v1": ("paper", "text"),
     "gsm8k-hard-tune-v1": ("tuning", "text"),
 }
-"""What `suite report --tag` picks tasks by: `paper`, a task of the BaNEL paper; `exact`, its success
-rates are; `control`, what can be learnt there is known: nothing, or the answer; `tuning`, for choosing configurations
-and not for reporting; `text` or `image`, what a sample is shown as."""
+"""The tags of `suite report --tag`. `paper`: a task of the BaNEL paper. `exact`: its success rates are enumerated.
+`control`: it is known how much can be learnt from its failures. `tuning`: for choosing configurations, never reported.
+`text` or `image`: how its samples are shown."""

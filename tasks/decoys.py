@@ -1,13 +1,14 @@
-"""Decoys: a bulk that always fails and equally likely clusters, one of them wholly successful. Failures matter here.
+"""Decoys: a bulk that always fails and 40 equally likely clusters, of which one always succeeds. Failures tell which.
 
 The positive control. A sample names its cluster and then a member, three symbols of 41. Cluster 0 is the bulk, 98.4 %
 of the prior, and always fails; the 40 others have mass 4e-4 each, and every member of one of them, drawn uniformly,
-succeeds. Sparse because the bulk is: base success rate 4e-4, exact. Likelihood under the prior says to leave the
-bulk and no more, so whoever moves by novelty alone ends near 1/40; a cluster of which a member failed is ruled out
-whole, so the Bayesian posterior (:meth:`Decoys.posterior`) is alone with the right one after a few hundred failures.
+succeeds. Sparse because the prior seldom leaves the bulk: base success rate 4e-4, exact. The prior's likelihood tells a
+method to leave the bulk and nothing else, so a policy that follows novelty alone ends near 1/40. One failure rules out
+its whole cluster, so the Bayesian posterior (:meth:`Decoys.posterior`) has only the successful cluster left after a few
+hundred failures.
 
-Source: our own, after the question what failures can tell; the mixture of bulk and rare modes is the paper's picture
-(arXiv 2510.09596, figure 1) made discrete.
+Source: our own, made to test what can be learnt from failures; its mixture of a bulk and rare modes is a discrete form
+of the paper's picture (arXiv 2510.09596, figure 1).
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class Config:
 
     def __post_init__(self) -> None:
         if self.clusters * self.mass >= 1:
-            raise ValueError(f"{self.clusters} clusters of mass {self.mass:g} leave nothing for the bulk")
+            raise ValueError(
+                f"{self.clusters} clusters of mass {self.mass:g} leave nothing for the bulk; use clusters * mass < 1"
+            )
 
 
 class Decoys:
@@ -44,7 +47,7 @@ class Decoys:
 
     config: Config
     stream: ClassVar[str] = "decoys-v1"
-    """Successful clusters of the reported task and of its tune variant are drawn apart."""
+    """Name of the random stream: the reported task and its tune variant draw their clusters independently."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -87,13 +90,13 @@ class Decoys:
     def posterior(self, failures: Tensor) -> Factored:
         """Bayes: the prior over which cluster succeeds, given failures, int64 (B, 1 + members), with its policy.
 
-        A cluster of which a member failed is ruled out; the others, equally likely before, still are.
+        A cluster of which a member failed is ruled out; the others stay equally likely.
         """
         failed = set(failures[:, 0].tolist()) | {0}
         return self._over([0.0 if cluster in failed else 1.0 for cluster in range(1 + self.config.clusters)])
 
     def references(self) -> dict[str, Policy]:
-        """`novelty`: what leaving the bulk is worth, 1/40; `bayes`: a member of every other cluster has failed."""
+        """`novelty`: the prior outside the bulk, 1/40; `bayes`: the posterior when every other cluster has failed."""
         others = torch.tensor([[c] for c in range(1 + self.config.clusters) if c != self.cluster])
         return {"novelty": self.posterior(others[:1]), "bayes": self.posterior(others)}
 

@@ -3,8 +3,8 @@
 Bins of width 0.2 centred at -3, -2.8, ..., 3; the prior is N(0, 0.5²) on them; reward 1 in the bins at -2 and +2.
 Sparse because both lie four standard deviations out: base success rate 1.07e-4, exact.
 
-Under failures-only the novelty bonuses stand still here: a table's gradient moves only outcomes that were met, and the
-successes among them are withheld.
+Under failures-only the novelty bonuses stay at the base rate here: the update of a table changes only outcomes that the
+method was shown, and successes are withheld.
 
 Source: arXiv 2510.09596, the introductory figure; σ = 0.5, because at σ = 1 the base rate is 2 %.
 """

@@ -1,10 +1,10 @@
-"""A combination lock: one of N codes opens it, and failures tell nothing but themselves.
+"""A combination lock: one of N codes opens it, and a code that failed says nothing about the others.
 
 The control for leaks. Prior: exactly uniform over the codes of `dials` dials with `symbols` positions each, N =
-symbols^dials = 100,000 by default. Reward 1 for one code, drawn uniformly. Sparse by counting: base success rate 1 / N.
-Averaged over secrets no method can beat de-duplicated sampling, whatever it learns of the codes that failed; given
-that the secret was not met, its rank by the policy among the untried codes is uniform, and :mod:`suite.measure.leak`
-tests that. A method that wins here has seen the secret.
+symbols^dials = 100,000 by default. Reward 1 for one code, drawn uniformly. Sparse because it is one code of N: base
+success rate 1 / N. Averaged over secrets no method can beat sampling without repetition, whatever it learns from the
+codes that failed; given that the secret was not met, its rank by the policy among the untried codes is uniform, and
+:mod:`suite.measure.leak` tests that. A method that beats this has a leak.
 
 Source: the combination lock of the exploration literature (Koenig and Simmons, "The effect of representation and
 knowledge on goal-directed exploration with reinforcement-learning algorithms", 1996), without its chain of rewards.
@@ -24,7 +24,7 @@ from suite.policy import Policy
 from suite.seeding import derive
 
 MOST_CODES = 10_000_000
-"""All codes are held in memory by the test for leaks."""
+"""The most codes that a lock may have: the test for leaks holds all of them in memory."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Lock:
 
     config: Config
     stream: ClassVar[str] = "lock-v1"
-    """Secrets of the reported task and of its tune variant are drawn apart."""
+    """Name of the random stream: the reported task and its tune variant draw their secrets independently."""
 
     def __init__(self, config: Config) -> None:
         self.config = config

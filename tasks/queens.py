@@ -3,9 +3,9 @@
 A sample is a permutation, written by its Lehmer code: symbol i counts the later rows whose queen stands further left,
 0 to n - 1 - i. Mallows' distribution p(σ) ∝ dispersion^inversions(σ) is then exactly a product of truncated geometric
 distributions, every sample is a permutation, and success rates are exact: all solutions are known, 724 at n = 10,
-14,200 at n = 12. Sparse because the identity, all queens on one diagonal, is as wrong as can be, and no permutation
-with fewer than 15 of the 45 inversions of n = 10 is a solution: base success rate 1.45e-5 at dispersion 0.6. A uniform
-prior (dispersion 1) has 724 / 10! = 2e-4, but nothing to leave: it would be a second lock.
+14,200 at n = 12. Sparse because the identity has all queens on one diagonal, and no permutation with fewer than 15 of
+the 45 inversions of n = 10 is a solution: base success rate 1.45e-5 at dispersion 0.6. A uniform prior (dispersion 1)
+has 724 / 10! = 2e-4, but no bulk that a method could leave: it would be a second lock.
 
 Sources: Mallows, "Non-null ranking models I", Biometrika 1957, for the prior and its product form; OEIS A000170 for
 the numbers of solutions.
@@ -42,7 +42,7 @@ class TuneConfig(Config):
 
 
 class Mallows(Factored):
-    """The prior over Lehmer codes; knows which of them are permutations.
+    """The prior over Lehmer codes, all of which are permutations.
 
     Args:
         n: length of the permutation.
@@ -117,9 +117,9 @@ def encode(permutations: Tensor) -> Tensor:
 
 
 def decode(codes: Tensor) -> Tensor:
-    """The permutations of Lehmer codes, int64 (B, n); what is no code gives no permutation."""
+    """The permutations of Lehmer codes, int64 (B, n); an invalid code gives a row that is no permutation."""
     out = codes.clone()
-    for i in range(codes.shape[1] - 2, -1, -1):  # whoever stands later and not further left moves one to the right
+    for i in range(codes.shape[1] - 2, -1, -1):  # later entries that are not smaller move up by one
         later = out[:, i + 1 :]
         out[:, i + 1 :] = later + (later >= out[:, i : i + 1])
     return out

@@ -28,13 +28,13 @@ from tasks.common.extras import library
 
 BASES = "ACGU"
 PAIRS = tuple(zip("AUCGGU", "UAGCUG", strict=True))
-"""What may pair: Watson and Crick's, and G with U."""
+"""Base pairs: Watson and Crick's, and G with U."""
 PROPOSAL = 0.7
-"""Share of A and U in the stems of the proposal: 74 effective hits of 20,000, the most of 0.65, 0.7 and 0.75."""
+"""Share of A and U in the stems of the proposal: 0.65 and 0.75 have fewer effective hits than its 74 of 20,000."""
 LONGEST = 200
-"""Most bases of a target."""
+"""The most bases that a target may have."""
 LOOP = 3
-"""Least bases between the two of a pair."""
+"""The fewest bases between the two of a pair."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ def threshold(score: Tensor, filter_factor: float) -> float:
     """The adaptive log τ: the least of the ⌈B / f⌉ highest scores of a pool, float (B,), f = filter_factor ≥ 1.
 
     Where more samples share that score than may pass, because one outcome fills much of the pool, τ is the next
-    higher score, so that the outcome does not pass for ever.
+    higher score; otherwise that outcome would pass in every round.
     """
     k = kept(len(score), filter_factor)
     log_tau = torch.topk(score, k).values[-1]

@@ -1,8 +1,8 @@
 """What the novelty baselines share: policy gradient on a bonus, and samples as vectors.
 
-None of RND, counts and pseudo-counts says how a generator without dense rewards is to be trained. Here the bonus is
-the reward of a score-function policy gradient with a penalty on leaving the prior, the usual safeguard of
-post-training: `policy_epochs` passes over a round's samples with fixed advantages, no ratio and no clipping.
+The papers on RND, counts and pseudo-counts do not say how to train a generator without dense rewards. Here the bonus is
+the reward of a score-function policy gradient with a penalty on leaving the prior, as is usual in post-training:
+`policy_epochs` passes over a round's samples with fixed advantages, no importance ratio and no clipping.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def policy_gradient(
     rng: Callable[[str], torch.Generator],
     bonus: Callable[[Tensor], Tensor],
 ) -> Iterator[Round]:
-    """Collect failures, pay them a novelty bonus, follow its policy gradient; one round per batch.
+    """Collect failures, compute their novelty bonus, follow its policy gradient; one round per batch.
 
     Args:
         bonus: samples (B, T) -> float (B,); may learn from them.

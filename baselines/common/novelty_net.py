@@ -1,4 +1,4 @@
-"""Random network distillation as a score of novelty; the RND baseline pays it as a bonus, rnd-filter filters by it."""
+"""Random network distillation as a score of novelty: the bonus of the RND baseline, the filter of rnd-filter."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class RunningStd:
 
 
 class RandomNetworkDistillation:
-    """A fixed random network f and a predictor f̂ trained on what was visited (Burda et al., arXiv 1810.12894).
+    """A fixed random network f and a predictor f̂ trained on visited samples (Burda et al., arXiv 1810.12894).
 
-    The prediction error is large where x is unlike what was visited. Observations are one-hot strings, whitened by
+    The prediction error is large where x is unlike the visited samples. Observations are one-hot strings, whitened by
     samples of the prior; errors are divided by their running standard deviation.
 
     Args:
-        prior: gives the samples that whiten.
+        prior: its samples give the mean and scale of the whitening.
         features: outputs of both networks, F.
         lr: learning rate of the predictor.
         epochs: passes of the predictor over each batch visited.
@@ -93,7 +93,7 @@ class RandomNetworkDistillation:
 
     @torch.no_grad()
     def normalise(self, x: Tensor) -> None:
-        """Take the errors of x into the running standard deviation."""
+        """Update the running standard deviation with the errors of x."""
         self._count(len(x), self.target, self.predictor)
         self.errors.update(self.error(self.observe(x)))
 

@@ -1,4 +1,4 @@
-"""What the attacks on an adder share: a committed pair of networks, the question to the target, samples as text."""
+"""What the attacks on an adder share: a committed pair of networks, the verifier that asks the target, the display."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tasks.common import ASSETS
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing to set: target and attacker are fixed, so that numbers compare."""
+    """Nothing to set: target and attacker are fixed, so that results are comparable."""
 
 
 class Attack:
-    """Questions of the recipe's grammar that its target answers wrongly; which rates are exact, the task says."""
+    """Questions of the recipe's grammar that its target answers wrongly; subclasses say which rates are exact."""
 
     config: Config
     recipe: ClassVar[Recipe]

@@ -2,8 +2,8 @@
 
 `suite pretrain addition-v1` writes `tasks/assets/addition-v1/`. Everything is fixed by the recipe before any method
 runs: the target by (seed, steps), the attacker by its seed and the rule that it is taken at the first checkpoint
-whose exact base success rate lies close enough to 4e-4, the paper's. The target of `addition-tune-v1` errs on next to
-no question without leading zeros, so its base rate is all leading zeros. Hence `addition-nozeros-tune-v1` has a pair
+whose exact base success rate lies close enough to 4e-4, the paper's. The target of `addition-tune-v1` makes almost no
+error without leading zeros, so its base rate is all leading zeros. Hence `addition-nozeros-tune-v1` has a pair
 of its own, whose target is trained for fewer steps, and whose base rate counts questions without leading zeros alone.
 Its seed was fixed beforehand by a rule that looks at nothing but the base rate: of the target seeds 3, 4, 5, … the
 first whose base rate lies between 1e-5 and 1e-3.
@@ -42,7 +42,7 @@ class Recipe:
     target_steps: int = 4000
     target_batch: int = 512
     attacker_steps: int = 20000
-    """At most; the attacker stops by its base rate."""
+    """The most training steps of the attacker; it is taken earlier, at a checkpoint with the right base rate."""
     attacker_batch: int = 256
     lr: float = 1e-3
     """Of the target."""

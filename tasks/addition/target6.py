@@ -4,8 +4,8 @@ It reads and writes every number from its last digit on, each in a field of its 
 transformer is a place (units, tens, …) of the first operand, of the second or of the sum. Its weights begin with places
 that find each other at any length; a digit of the sum depends on two places alone, since whether a place carries is
 seen from its operands' digits and the sum's. In plain order, with plain positions, such a transformer does not learn
-six digits in thousands of steps. Operands are read as they are written, with leading zeros too, which it never saw;
-the right answer has none.
+six digits in thousands of steps. Operands are read as they are written. Leading zeros, which it never saw in training,
+are read too; the right answer has none.
 
 Source: arXiv 2405.17399 (Abacus embeddings), without its random offsets: no number is longer than those trained on.
 """
@@ -23,7 +23,7 @@ from tasks.addition.target import DOUBTFUL, Target, target_shape
 SCALE = 0.5
 """Standard deviation of the embeddings at first: that of the symbols'."""
 BLOCK = 512
-"""Questions that are put through the network at once."""
+"""Questions in one forward pass."""
 
 
 class PlaceGrammar(Grammar):
@@ -58,7 +58,7 @@ class PlaceGrammar(Grammar):
 
 
 def place_net(grammar: Grammar, layers: int, width: int) -> Transformer:
-    """An untrained target, an ordinary transformer whose weights begin with what place values are.
+    """An untrained target: an ordinary transformer whose first weights encode place values.
 
     The embedding of a position is a vector of a place plus one of a part: an operand's digit has its own place, the
     answer's positions, from `=` on, that of the digit to be written next. The first block's queries begin equal to its

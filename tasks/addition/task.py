@@ -2,12 +2,12 @@
 
 Prior: a small transformer pre-trained to write questions such as `12+345=`, operands of 1 to 3 digits, no leading
 zeros. Reward 1 when the question is well formed and the target's greedy answer is wrong. Sparse because the target
-was trained on such questions until it almost never errs: base success rate 4e-4, as in the paper, exact. What fails:
-leading zeros, which the target never saw (`addition-v1`), and long carry chains (`101+399=`). In
+was trained on such questions until it almost never errs: base success rate 4e-4, as in the paper, exact. The target
+errs on leading zeros, which it never saw (`addition-v1`), and on long carry chains (`101+399=`). In
 `addition-nozeros-v1` questions with leading zeros are invalid, and only the rest counts.
 
-All 1,232,100 questions were put to the target once; the oracle calls the real target, the table of that enumeration
-answers held-out questions and gives exact success rates.
+The target answered all 1,232,100 questions once, in advance. The oracle calls the target itself; the table of that
+enumeration answers held-out questions and gives exact success rates.
 
 Source: arXiv 2510.09596, sections on adversarial attack; there with operands of up to about 10 digits.
 """
@@ -68,7 +68,7 @@ class Addition(Attack):
         return {"uniform": UniformQuestions(self.grammar, self.leading_zeros)}
 
     def proposal(self, prior: Generator) -> Policy:
-        """Questions at random: of the proposals tried on the prior, the one with most effective hits."""
+        """Uniform questions: of the proposals tried for the prior, the one with most effective hits."""
         return prior.uniform()
 
     @classmethod
@@ -78,7 +78,7 @@ class Addition(Attack):
 
 
 class AdditionNoZeros(Addition):
-    """The attack without leading zeros: they are invalid, carry chains are what is left."""
+    """The attack without leading zeros: they are invalid, and carry chains remain."""
 
     leading_zeros = False
 

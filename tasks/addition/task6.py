@@ -2,9 +2,9 @@
 
 Prior: a small transformer pre-trained to write questions such as `123456+98765=`, both operands uniform in value, so
 that 81 % have six digits each and short and mixed lengths lie in the tail. Reward 1 when the question is well formed
-and the target's greedy answer is wrong. Sparse because the target was trained on the same questions. What fails:
-leading zeros, which it never saw, and carries between operands of full length. In `addition6-nozeros-v1`, where the
-paper's figure on the compute of the failure model lives, questions with leading zeros are invalid.
+and the target's greedy answer is wrong. Sparse because the target was trained on the same questions. It errs on
+leading zeros, which it never saw, and on carries between operands of full length. In `addition6-nozeros-v1`, the task
+of the paper's figure on the compute of the failure model, questions with leading zeros are invalid.
 
 There are 1.2e12 questions: success rates are counted, or estimated by importance sampling (`--heldout is:N`).
 
@@ -43,7 +43,7 @@ class Addition6(Attack):
 
 
 class Addition6NoZeros(Addition6):
-    """The attack with up to 6 digits without leading zeros: carries between full operands are left."""
+    """The attack with up to 6 digits without leading zeros: carries between full operands remain."""
 
     recipe = RECIPES["addition6-nozeros-v1"]
     leading_zeros = False

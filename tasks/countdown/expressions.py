@@ -2,7 +2,7 @@
 
 An expression over n numbers is its shape (which symbols of its postfix notation are numbers, which operators), its
 numbers in order and its n − 1 operators in order. Values are float64, exact for integers up to 2^53; an expression
-that divides by zero or leaves a remainder has the value nan, and so has all that contains it.
+that divides by zero or leaves a remainder has the value nan, and so has every expression that contains it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def shapes(n: int) -> list[Shape]:
 
 
 def fold(shape: Shape, numbers: Sequence[T], operators: Sequence[T], apply: Callable[[T, T, T], T]) -> T:
-    """Work a postfix notation off on a stack: `apply(operator, left, right)` at every operator."""
+    """Evaluate a postfix notation on a stack: `apply(operator, left, right)` at every operator."""
     stack: list[T] = []
     number, operator = iter(numbers), iter(operators)
     for is_number in shape:
@@ -89,7 +89,7 @@ def with_value(target: float, orders: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def infix(shape: Shape, numbers: Sequence[int], operators: Sequence[int]) -> str:
-    """An expression as it is read, all brackets but the outermost written."""
+    """An expression in infix notation, with all brackets but the outermost."""
     signs = [OPERATORS[operator] for operator in operators]
     text = fold(shape, [str(number) for number in numbers], signs, lambda sign, a, b: f"({a} {sign} {b})")
     return text[1:-1] if len(numbers) > 1 else text

@@ -33,7 +33,7 @@ SIZES = torch.tensor([*range(NUMBERS, 0, -1), *[len(OPERATORS)] * (NUMBERS - 1),
 
 @dataclass(frozen=True)
 class Config:
-    """The numbers, the target, and how the prior leans."""
+    """The numbers, the target, and how often the prior writes + or −."""
 
     numbers: tuple[int, ...] = setting((1, 2, 3, 4, 5, 6), help="six numbers from 1 to 100, each used once")
     target: int = setting(120, valid=(1, None), help="value that succeeds")
@@ -72,7 +72,7 @@ class Expressions(Factored):
 
 
 class Countdown:
-    """Expressions over six numbers that equal a target beyond + and -, from a prior that writes little else; exact."""
+    """Expressions over six numbers with a target that needs ×, from a prior that mostly writes + and -; exact."""
 
     config: Config
     space = math.prod(SIZES.tolist())

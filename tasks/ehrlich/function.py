@@ -57,7 +57,7 @@ class Automaton:
 
     A state is the last symbol and, for each motif, the set of its beginnings that the symbols so far agree with, as
     bits: bit d for a beginning d places ago (the shift-and algorithm of Baeza-Yates and Gonnet, 1992, with gaps).
-    Once a motif was found, nothing more is remembered of it.
+    Once a motif was found, only that is kept.
 
     Attributes:
         last: the last symbol in each state, int64 (S,); in state 0 nothing was read, and it is 0.

@@ -59,7 +59,7 @@ class Ehrlich:
 
     config: Config
     stream: ClassVar[str] = "ehrlich-v1"
-    """Instances of the reported task and of its tune variant are drawn apart."""
+    """Name of the random stream: the reported task and its tune variant draw their instances independently."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -87,7 +87,7 @@ class Ehrlich:
         return ["".join(LETTERS[symbol] for symbol in row) for row in x.tolist()]
 
     def exact(self, policy: Policy) -> float | None:
-        """By the automaton, for Markov chains at any temperature; None for other policies."""
+        """Computed with the automaton for Markov chains at any temperature; None for other policies."""
         chain, temperature = (policy.net, policy.temperature) if isinstance(policy, Tempered) else (policy, 1.0)
         if not isinstance(chain, Markov):
             return None

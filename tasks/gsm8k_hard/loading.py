@@ -18,7 +18,7 @@ TIMEOUT = 10.0
 
 @functools.cache
 def ask_the_hub_once() -> None:
-    """Where the hub does not answer, loaders look at their caches alone, instead of asking again and again."""
+    """Ask the hub once; where it does not answer, loaders read their caches alone instead of retrying."""
     hub, datasets = library("huggingface_hub", "hf"), library("datasets", "hf")
     if hub.constants.HF_HUB_OFFLINE:
         return
@@ -43,7 +43,7 @@ def load_rows(name: str) -> Sequence[Mapping[str, Any]]:
             ask_the_hub_once()
             rows = datasets.load_dataset(name, split="train")
     except Exception as error:  # what libraries for files, archives and networks raise
-        remedy = "one JSON object a line, please" if path.is_file() else "go online, or give a local JSONL file"
+        remedy = "write one JSON object a line" if path.is_file() else "go online, or give a local JSONL file"
         raise UserError(f"--task.dataset {name} cannot be loaded ({first_line(error)}); {remedy}") from error
     missing = {"input", "target"} - set(rows.column_names)
     if missing:
@@ -67,12 +67,12 @@ def load_model(name: str) -> tuple[Any, Any, str]:
             f"--task.model {name} cannot be loaded ({first_line(error)}); go online, or give a local folder"
         ) from error
     if tokenizer.eos_token_id is None:
-        raise UserError(f"--task.model {name} has no end-of-text token; choose another model")
+        raise UserError(f"--task.model {name} has no end-of-text token; choose a model that has one")
     return model, tokenizer, identity_of(name, model)
 
 
 def identity_of(name: str, model: Any) -> str:
-    """The commit of a hub model; one sha256 over the files of a local one, its tokenizer's and chat template too."""
+    """The commit of a hub model, or one sha256 over all files of a local one, tokenizer and chat template included."""
     commit = getattr(model.config, "_commit_hash", None)
     if commit:
         return str(commit)

@@ -3,7 +3,7 @@
 Prior: a pre-trained model (default `Qwen/Qwen2.5-0.5B`) with the question as its fixed prompt. Reward 1 when the last
 number of the answer is the dataset's target. Sparse on questions that the model almost never solves: which those are
 depends on the model, so screen with 1e5 samples before anything is compared. The paper used a model tuned further on
-GSM8K with PPO; the plain model's base rates are others.
+GSM8K with PPO; the base rates of the plain model differ.
 
 Needs `pip install 'sparse-reward-suite[hf]'`. Model and dataset come from the Hugging Face hub or from local paths.
 
@@ -51,7 +51,7 @@ class Gsm8kHard:
     config: Config
     extra: ClassVar[str] = "hf"
     shift: ClassVar[int] = 0
-    """Added to the question's row: the variant for tuning has other questions."""
+    """Added to the row of the question, so that the variant for tuning has other questions."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -101,7 +101,7 @@ class Gsm8kHard:
         return net.clone()
 
     def prompt_tokens(self, tokenizer: Any) -> Tensor:
-        """The question as the model is asked it, int64 (P,)."""
+        """The prompt that puts the question to the model, int64 (P,)."""
         if self.config.prompt == "plain":
             text = f"Question: {self.question}\nAnswer:"
         elif tokenizer.chat_template is None:

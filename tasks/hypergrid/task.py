@@ -30,7 +30,7 @@ from tasks.hypergrid.pretrain import CELLS, SHAPE, SIDE, pretrain
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing to set: walk and modes are fixed, so that numbers compare."""
+    """Nothing to set: walk and modes are fixed, so that results are comparable."""
 
 
 class Hypergrid:

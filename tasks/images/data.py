@@ -12,7 +12,7 @@ from suite.errors import UserError
 from tasks.common.extras import first_line, library
 
 HELD_OUT = 1 / 3
-"""Share of the images that no network is trained on: what is real is measured on them."""
+"""Share of the images that no network is trained on; thresholds and known sixes come from them."""
 THRESHOLDS = (0.25, 0.75)
 """A training image is binarised at a grey level drawn from here: strokes of every width that the scan allows."""
 MIDDLE = 0.5
@@ -60,7 +60,7 @@ def mnist() -> Images:
     """70,000 images of 28 x 28 pixels and 256 grey levels (LeCun et al., 1998), from OpenML; scikit-learn keeps them.
 
     Raises:
-        UserError: scikit-learn is missing, or the images are not in its folder and OpenML is not reached.
+        UserError: scikit-learn is missing, or the images are not in its folder and OpenML cannot be reached.
     """
     datasets = library("sklearn.datasets", "images")
     try:

@@ -3,8 +3,8 @@
 Prior: a transformer over the image's patches of 2 x 2 binary pixels, trained on zeros and, with a weight of 1e-3, on
 all digits. Reward 1 when the image is a six: a frozen classifier is sure, p(six) > 0.99, and a density model of all
 digits finds it as likely as real sixes are, above the 1st percentile of their log-density. Without the second condition
-noise would be rewarded. Sparse because the prior seldom met sixes: it draws two in ten thousand, about half of
-which are not what it learnt but where it errs.
+noise would be rewarded. Sparse because the prior was trained on few sixes: it draws two in ten thousand, about half of
+which come from errors of the network and not from the sixes that it was trained on.
 
 Source: arXiv 2510.09596, the experiment on MNIST; images: Alpaydin and Kaynak, "Optical Recognition of Handwritten
 Digits", UCI (1998), as embedded in scikit-learn.
@@ -78,7 +78,7 @@ class Digits:
 
     @functools.cached_property
     def judge(self) -> Judge:
-        """In double precision, so that no reward depends on what else is in a batch."""
+        """In double precision, so that no reward depends on the rest of the batch."""
         judge = self.recipe.judge()
         judge.load_state_dict(self.load("judge"))
         return judge.double()
@@ -101,7 +101,8 @@ class Digits:
     def quantities(self, policy: Policy) -> dict[str, float]:
         """`log_known`: log of the probability of all known sixes together, the paper's success rate, in nats.
 
-        Real sixes are another set than the sixes of the reward, so it bounds that success rate neither way.
+        The known sixes are not the set that the reward accepts, so this is neither a lower nor an upper bound of the
+        success rate.
         """
         return {"log_known": float(torch.logsumexp(policy.log_prob(self.sixes), dim=0))}
 

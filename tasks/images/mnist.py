@@ -1,9 +1,9 @@
 """MNIST's zeros turned into sixes, 28 x 28 pixels: the paper's experiment on images.
 
 Prior: a transformer over patches of 2 x 2 binary pixels, trained on zeros alone as in the paper. Reward 1 when the
-image is a six by a frozen classifier and a density model (see :mod:`tasks.images.digits`). Sparse beyond counting: the
-success rate that the paper reports is computed from likelihoods, the probability of all known sixes together; it stands
-in a column of its own, `log_known`. With `share` 0.001 the prior has met other digits, and sixes can be counted.
+image is a six by a frozen classifier and a density model (see :mod:`tasks.images.digits`). Too sparse to count: the
+success rate that the paper reports is computed from likelihoods, the probability of all known sixes together; it has a
+column of its own, `log_known`. With `share` 0.001 the prior was trained on other digits too, and sixes can be counted.
 
 Needs `pip install 'sparse-reward-suite[images]'` and, once, the network: `suite pretrain mnist-0to6-v1` fetches the
 images from OpenML through scikit-learn, which keeps them, and trains the networks. None of them is shipped.
@@ -25,7 +25,7 @@ from tasks.images import digits
 
 @dataclass(frozen=True)
 class Config(digits.Config):
-    """How rare sixes are; by default as in the paper, whose prior has met none."""
+    """How rare sixes are; by default as in the paper, whose prior was trained on none."""
 
     share: float = retuned(digits.Config, "share", 0.0)
 

@@ -1,8 +1,8 @@
 """Training of the image generators and of the networks that judge their images.
 
 `suite pretrain digits-0to6-v1` writes `tasks/assets/digits-0to6-v1/`: one prior for each share of other digits, the
-judge, and real sixes. Judge and priors see the same two thirds of the images; what is real, the judge's threshold and
-the known sixes, comes from the held-out third. The recipe fixes everything by (seed, steps).
+judge, and real sixes. Judge and priors see the same two thirds of the images; the judge's threshold and the known sixes
+come from the held-out third. The recipe fixes everything by (seed, steps).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ZERO = 0
 SHARES = (0.0, 0.001, 0.01)
 """Shares of all digits in what a prior is trained on; the rest is zeros."""
 LEVELS = (0.25, 0.375, 0.5, 0.625, 0.75)
-"""Grey levels at which the real sixes are binarised that the judge's threshold is a percentile of."""
+"""Grey levels at which real sixes are binarised for the judge's threshold, a percentile of their log-density."""
 PERCENTILE = 0.01
 BLOCK = 2048
 NOISE = 100_000
@@ -40,10 +40,10 @@ class Recipe:
     """What fixes the networks of a task."""
 
     seed: int
-    """Of the split too."""
+    """Seed of the networks and of the split of the images."""
     side: int
     width: int = 32
-    """Of the priors; they are what a method samples from and trains."""
+    """Shape of the priors, which methods sample from and train."""
     layers: int = 2
     zeros_steps: int = 1000
     digits_steps: int = 500
@@ -141,7 +141,7 @@ class Trainer:
     def distilled(self, zeros: Transformer, everything: Transformer, share: float, x: Tensor) -> Transformer:
         """One network with the conditional probabilities of the mixture, at the prefixes of strings of both, x (B, T).
 
-        A tenth of the prefixes are those of all digits, far more than the share: what is rare is to have its shape too.
+        A tenth of the prefixes are those of all digits, far more than the share, so that rare digits are learnt too.
         """
         target = torch.cat([mixture(zeros, everything, share, rows) for rows in torch.split(x, BLOCK)])  # (B, T, V)
         torch.manual_seed(self.recipe.seed)

@@ -12,7 +12,7 @@ PATCH = 2
 SYMBOLS = 2 ** (PATCH * PATCH)
 SIX, CLASSES = 6, 10
 CONFIDENCE = 0.99
-"""The classifier must be surer than this."""
+"""The least probability of a six, by the classifier, that is rewarded."""
 
 
 def shape_of(side: int, width: int, layers: int) -> Shape:
@@ -40,7 +40,7 @@ def to_images(x: Tensor) -> Tensor:
 class Judge(nn.Module):
     """Whether an image is a six: a classifier is sure of it, and it is as likely as real sixes are.
 
-    The second condition is what noise fails: a classifier alone is sure of much that is no digit.
+    The second condition rejects noise: a classifier alone is sure of many images that show no digit.
 
     Attributes:
         classifier: pixels (B, S²) to logits of the ten digits.
@@ -65,7 +65,7 @@ class Judge(nn.Module):
     def is_six(self, x: Tensor) -> Tensor:
         """True (B,) where p(six) > 0.99 and the log-density lies above `least`.
 
-        The density is asked of what passes the classifier alone: of next to nothing, where successes are rare.
+        The density is computed only for images that pass the classifier, which are few where successes are rare.
         """
         passed = self.log_probs(x)[:, SIX].exp() > CONFIDENCE
         passed[passed.clone()] = self.density.log_likelihood(x[passed]) > self.least

@@ -32,7 +32,7 @@ SAMPLES = 200_000
 SCREENS = ((2_000, 0, 20), (20_000, 2, 80))
 """Samples, and the fewest and most successes among them with which a question is looked at further.
 
-A question in the range fails one with a chance of at most 0.3 %, and most others need no 200,000 samples.
+A question in the range fails a screen with a probability of at most 0.3 %; most others are dropped early.
 """
 BLOCK = 20_000
 
@@ -115,7 +115,7 @@ def passes(net: Transformer, answer: int, index: int) -> bool:
 
 
 def choose(weights: dict[str, Tensor], pool: str, say: Say) -> list[dict[str, Any]]:
-    """The first questions of a pool whose base rate lies in the range; what was looked at is told.
+    """The first questions of a pool whose base rate lies in the range; prints each question that it measures.
 
     Raises:
         RuntimeError: fewer than six among the first 1,000.
