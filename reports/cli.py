@@ -86,17 +86,18 @@ def report(
         records = _only(records, kind, filters[f"{kind}s"], of)
     _only(records, "baseline", baselines, lambda record: (record.baseline,))
     kept, left_out = select.current(records)
+    select.check_some_finished(kept)
     rows = leaderboard.rows(kept)
     if baselines:
         rows = [row for row in rows if row.baseline in _names(baselines)]
     folder = out or results_folder(results[0] if results else None) / "report"
     skipped = [f"{len(broken)} broken files skipped"] if broken else []
-    notes = [*fetched, *skipped, *broken, *left_out, *select.notices(kept)]
     shown = {cell for row in rows for cell in row.cells}
     behind = [record for record in kept if record.cell in shown]
     made = origin.of(behind)
     files = _tables(rows)
-    drawn = [] if tables_only else figures.of_report(behind, rows)
+    drawn, undrawn = ([], []) if tables_only else figures.of_report(behind, rows)
+    notes = [*fetched, *skipped, *broken, *left_out, *select.notices(kept), *undrawn]
     if not tables_only:
         files["leaderboard.html"] = page.render(behind, rows, drawn, notes, made).encode()
     written = files | outputs.of_figures(drawn)

@@ -75,9 +75,9 @@ def improvements(records: Sequence[Record]) -> Iterator[tuple[Record, float]]:
     """Final success rate of each finished run over the base that all runs measured together, as in the leaderboard."""
     bases = leaderboard.base_rates(records)
     for record in records:
-        final = record.result["final"]
+        final = record.final if record.status == "finished" else None
         base = bases[leaderboard.base_key(record)].value if final else None
-        if base:
+        if final and base:
             yield record, final["success_rate"] / base
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
+import logging
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -33,6 +36,8 @@ OTHERS = ("#44AA99", "#CC6677", "#117733", "#DDCC77", "#AA4499", "#88CCEE")
 DASHES = ((5, 2), (2, 1.5), (7, 2, 1.5, 2), (1, 1.2), (9, 3), (5, 1.5, 1, 1.5, 1, 1.5))
 KINDS = ("svg", "pdf", "png")
 """The formats in which every figure is written."""
+LARGEST_SVG = 90_000
+"""Bytes from which on a figure is put on a page as pixels."""
 
 
 def colours(baselines: Iterable[str]) -> dict[str, str]:
@@ -56,15 +61,30 @@ def shades(block: Sequence[Row], chosen: dict[str, str]) -> list[str]:
 
 
 @contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the plotting libraries' warnings and log lines from the terminal of somebody who asked for a report."""
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+@contextlib.contextmanager
 def canvas(width: float, height: float) -> Iterator[Figure]:
     """A figure of so many inches in the look that all share.
 
     Its layout is settled once, when the block ends: to settle it again for each format would double their time.
     """
-    import seaborn as sns
-    from matplotlib.figure import Figure
+    with quiet():
+        import seaborn as sns
+        from matplotlib.figure import Figure
 
-    with sns.axes_style("ticks"), sns.plotting_context("notebook", rc={"axes.titlesize": "medium"}):
+    with quiet(), sns.axes_style("ticks"), sns.plotting_context("notebook", rc={"axes.titlesize": "medium"}):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
         sns.despine(fig=figure)
@@ -95,6 +115,16 @@ def encode(figure: Figure, kind: str, *, dpi: int = 150, outlines: bool = True) 
 
     file = io.BytesIO()
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
-    with matplotlib.rc_context({"svg.hashsalt": "suite", "svg.fonttype": "path" if outlines else "none"}):
+    with quiet(), matplotlib.rc_context({"svg.hashsalt": "suite", "svg.fonttype": "path" if outlines else "none"}):
         figure.savefig(file, format=kind, dpi=dpi, metadata=metadata)
     return file.getvalue()
+
+
+def html(figure: Figure) -> str:
+    """The figure as a part of a page: SVG with text or, where that is large, an image of pixels."""
+    svg = encode(figure, "svg", outlines=False).decode()
+    svg = svg[svg.index("<svg") :]
+    if len(svg) <= LARGEST_SVG:
+        return svg
+    pixels = base64.b64encode(encode(figure, "png", dpi=100)).decode()
+    return f'<img alt="" src="data:image/png;base64,{pixels}">'

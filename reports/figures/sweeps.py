@@ -46,7 +46,7 @@ def studies(records: Sequence[Record]) -> dict[str, list[Trial]]:
     found: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         sweep = record.meta.get("sweep")
-        study = sweep["study"] if isinstance(sweep, Mapping) else None
+        study = sweep.get("study") if isinstance(sweep, Mapping) else None
         if (
             study is not None
             and record.status == "finished"

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from reports.figures import Drawn
 
 HERE = Path(__file__).parent
-LARGEST_SVG = 90_000
-"""Bytes from which on a figure is put on the page as pixels."""
 MOST = 4_900_000
 """Bytes of a page; figures that no longer fit are only in the folder."""
 
@@ -94,25 +92,16 @@ def _section(i: int, task: str, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _pictures(drawn: Sequence[Drawn], left: int) -> list[dict[str, Any]]:
-    """The figures as HTML, SVG or, where that is large, pixels; None for those beyond `left` bytes."""
-    import base64
-
+    """What the template shows of each figure; `html` is None for those beyond `left` bytes."""
     from markupsafe import Markup
-
-    from reports.figures import style
 
     pictures = []
     for item in drawn:
-        svg = style.encode(item.figure, "svg", outlines=False).decode()
-        inline = svg[svg.index("<svg") :]
-        if len(inline) > LARGEST_SVG:
-            pixels = base64.b64encode(style.encode(item.figure, "png", dpi=100)).decode()
-            inline = f'<img alt="" src="data:image/png;base64,{pixels}">'
-        shown = len(inline) <= left
-        left -= len(inline) if shown else 0
-        html = Markup(_own_ids(inline, item.name)) if shown else None
-        photo = any(ax.images for ax in item.figure.axes)  # which a dark page must not turn into its negative
-        pictures.append({**item._asdict(), "html": html, "photo": photo})
+        shown = len(item.html) <= left
+        left -= len(item.html) if shown else 0
+        html = Markup(_own_ids(item.html, item.name)) if shown else None
+        shared = {"name": item.name, "task": item.task, "caption": item.caption, "photo": item.photo}
+        pictures.append({**shared, "html": html})
     return pictures
 
 

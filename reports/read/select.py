@@ -72,13 +72,22 @@ def current(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     return kept, lines
 
 
+def check_some_finished(records: Sequence[Record]) -> None:
+    """UserError where all runs failed: there is nothing to report but why."""
+    if records and not any(record.status == "finished" for record in records):
+        first = min(records, key=lambda record: (_finished(record), record.seed))
+        why = f"the first was {_name(first)}: {_error(first)}"
+        raise UserError(
+            f"nothing to report: all {len(records)} runs failed; {why}; mend it and type the same `suite run` or "
+            "`suite bench` again"
+        )
+
+
 def notices(records: Sequence[Record]) -> list[str]:
     """What the reader of a table of these records has to know: failures, mixtures, single seeds."""
     lines = []
     failed = [record for record in records if record.status != "finished"]
-    if failed and len(failed) == len(records):
-        lines.append(f"all {len(records)} runs failed: there is nothing to compare")
-    elif failed:
+    if failed:
         lines.append(f"{len(failed)} of {len(records)} runs failed and count in no statistic")
     lines += [f"failed: {_name(record)}: {_error(record)}" for record in failed[:5]]
     if len(failed) > 5:

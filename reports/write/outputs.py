@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 def of_figures(drawn: Sequence[Drawn]) -> dict[str, bytes]:
     """`figures/NAME.svg`, `.pdf` and `.png` of each."""
-    from reports.figures import style
-
-    return {f"figures/{item.name}.{kind}": style.encode(item.figure, kind) for item in drawn for kind in style.KINDS}
+    return {f"figures/{item.name}.{kind}": content for item in drawn for kind, content in item.files.items()}
 
 
 def write(folder: Path, files: dict[str, bytes]) -> None:

@@ -120,12 +120,29 @@ def test_only_broken_records_are_bad_input(results: Any, tmp_path: Path, capsys:
     assert "1 broken files, the first:" in capsys.readouterr().err
 
 
-def test_only_failed_runs_are_said_plainly(results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    results.add(error="loss is nan\nat step 3")
-    assert report(results, tmp_path / "out") == 0
+def test_only_failed_runs_are_bad_input_that_says_why(
+    results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their prior may have been measured before they failed, so they have a base and a final rate."""
+    measured = {"success_rate": 4e-4, "low": 4e-4, "high": 4e-4}
+    for seed in range(2):
+        results.add(seed=seed, error="loss is nan\nat step 3", result={"base": measured, "final": measured})
+    assert whole_report(results, tmp_path / "out") == 2
     said = capsys.readouterr().err
-    assert "all 1 runs failed: there is nothing to compare" in said
-    assert "failed: banel on addition-v1, seed 0: RuntimeError: loss is nan at step 3" in said
+    assert said == (
+        "suite: nothing to report: all 2 runs failed; the first was banel on addition-v1, seed 0: RuntimeError: loss "
+        "is nan at step 3; mend it and type the same `suite run` or `suite bench` again\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_failed_run_with_a_measured_prior_leaves_the_report_of_the_others(results: Any, tmp_path: Path) -> None:
+    measured = {"success_rate": 1e-5, "low": 1e-5, "high": 1e-5}
+    results.add(heldout="off", error="loss is nan", result={"base": measured, "final": measured})
+    results.add("tail")
+    assert whole_report(results, tmp_path / "out") == 0
+    assert (tmp_path / "out" / "leaderboard.html").exists()
 
 
 def test_mixtures_and_disagreeing_records_are_said_plainly(

@@ -64,6 +64,6 @@ def test_a_report_of_several_tasks_has_one(results: Any) -> None:
         results.add("uniform", task=task)
     found = records.scan(results.folder)[0]
     rows = leaderboard.rows(found)
-    assert "forest" in [drawn.name for drawn in of_report(found, rows)]
-    assert "forest" not in [drawn.name for drawn in of_report(found[:2], rows[:1])]
+    assert "forest" in [drawn.name for drawn in of_report(found, rows)[0]]
+    assert "forest" not in [drawn.name for drawn in of_report(found[:2], rows[:1])[0]]
     assert style.colours(["banel"]) == {"banel": style.BASELINES["banel"]}

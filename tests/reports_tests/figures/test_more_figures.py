@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from reports.board import leaderboard
-from reports.figures import bars, compute, gallery, of_report, profiles, scaling
+from reports.figures import bars, compute, curves, gallery, of_report, profiles, scaling, style
 from reports.read import series
 from suite.store import records
 
@@ -144,7 +146,43 @@ def test_names_of_figures_are_files_and_different(results: Any) -> None:
     for task in ("a/b:C", "a b:C"):
         results.add(task=task)
         results.add("tail", task=task)
-    names = [item.name for item in of_report(*read(results))]
+    names = [item.name for item in of_report(*read(results))[0]]
     assert "curves-a-b-C" in names
     assert "curves-a-b-C-2" in names
     assert len(set(names)) == len(names)
+
+
+def test_a_figure_that_fails_costs_that_figure_and_leaves_a_line(results: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    results.add()
+    results.add("tail")
+
+    def broken(rows: object) -> None:
+        raise RuntimeError("no such axis")
+
+    monkeypatch.setattr(bars, "figure", broken)
+    drawn, failures = of_report(*read(results))
+    assert [item.name for item in drawn] == ["curves-addition-v1", "compute-addition-v1", "profiles"]
+    assert failures == ["figure improvement-addition-v1 could not be drawn: RuntimeError: no such axis"]
+
+
+def test_a_figure_that_cannot_be_written_costs_that_figure_too(results: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pictures are encoded where they are drawn: a title that matplotlib reads as a broken formula fails there."""
+    results.add()
+    whole = Figure()
+    whole.subplots().set_title("$\\nosuch{$")
+    monkeypatch.setattr(curves, "figure", lambda records, rows: whole)
+    drawn, (failure,) = of_report(*read(results))
+    assert "curves-addition-v1" not in [item.name for item in drawn]
+    assert failure.startswith("figure curves-addition-v1 could not be drawn: ValueError: ")
+
+
+def test_warnings_of_the_plotting_library_stay_off_the_terminal(
+    recwarn: pytest.WarningsRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sign that the font lacks warns when the figure is laid out and when it is encoded."""
+    with style.canvas(3, 2) as drawing:
+        drawing.subplots().set_title("\u4e2d")
+        logging.getLogger("matplotlib.font_manager").warning("findfont: no such family")
+    style.encode(drawing, "png")
+    assert [str(one.message) for one in recwarn] == []
+    assert caplog.records == []

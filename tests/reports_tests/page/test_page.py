@@ -195,7 +195,7 @@ def test_images_keep_their_colours_in_the_dark(results: Any) -> None:
     plot, image = Figure(), Figure()
     plot.subplots().plot([1, 2])
     image.subplots().imshow([[0.0, 1.0]])
-    drawn = [Drawn(name, None, "", figure) for name, figure in {"curves": plot, "samples": image}.items()]
+    drawn = [Drawn.of(figure, name) for name, figure in {"curves": plot, "samples": image}.items()]
     html = page.render(found, leaderboard.rows(found), drawn)
     assert 'class="picture" role="img" tabindex="0" aria-label="curves"' in html
     assert 'class="picture photo" role="img" tabindex="0" aria-label="samples"' in html
