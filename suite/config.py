@@ -168,7 +168,7 @@ def value_of(spec: FieldSpec, raw: object) -> Any:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """The configuration as JSON values, the same for equal configurations; `build` takes it back."""
-    return {spec.name: _json(_convert(getattr(config, spec.name), spec.type, None)) for spec in specs(type(config))}
+    return {spec.name: json_of(_convert(getattr(config, spec.name), spec.type, None)) for spec in specs(type(config))}
 
 
 def closest(word: str, words: typing.Iterable[str]) -> str:
@@ -333,7 +333,8 @@ def range_text(bounds: Bounds) -> str:
     return f"at least {low}" if high is None else f"from {low} to {high}"
 
 
-def _json(value: Any) -> Any:
+def json_of(value: Any) -> Any:
+    """A value of a field as JSON has it."""
     if dataclasses.is_dataclass(value):
         return to_dict(value)
-    return [_json(item) for item in value] if isinstance(value, tuple) else value
+    return [json_of(item) for item in value] if isinstance(value, tuple) else value

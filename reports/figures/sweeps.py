@@ -66,12 +66,17 @@ def _trials(groups: Sequence[Sequence[Record]]) -> list[Trial]:
     return [
         Trial(
             group[0].baseline,
-            {name: config.get(name) for name in names},
+            {name: _hashable(config.get(name)) for name in names},
             geometric_mean([success_rate(record) for record in group]),
             {record.seed for record in group} == seeds,
         )
         for group, config in zip(groups, configs, strict=True)
     ]
+
+
+def _hashable(value: Any) -> Any:
+    """A knob's value; a list or an object as JSON text, one category."""
+    return canonical(value) if isinstance(value, list | dict) else value
 
 
 def figure(trials: Sequence[Trial]) -> Figure | None:

@@ -87,6 +87,13 @@ def _read(path: Path) -> tuple[dict[str, object], dict[str, object], dict[str, o
     task_config, tuning = content.pop("task", {}), content.pop("tuning", None)
     if not isinstance(task_config, dict) or not isinstance(tuning, dict | None):
         raise UserError(f'--config {path}: "task" and "tuning" must be JSON objects')
+    for name in ("nre", "heldout", "cut_off"):
+        count = (tuning or {}).get(name, 0)
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise UserError(
+                f'--config {path}: "tuning" has {name} {count!r}: expected a whole number of evaluations;'
+                " `suite sweep-best` writes this block"
+            )
     return content, task_config, tuning
 
 

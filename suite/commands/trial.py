@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from suite.errors import UserError
-from suite.search.sweep import literal
 from suite.store import json_file
 from suite.store.records import canonical, results_folder
 
@@ -41,12 +40,13 @@ def command(ctx: click.Context, config_file: Path | None, results: Path | None, 
     from suite.search import agents
     from suite.search import tracking as trackers
     from suite.search.objective import Configuration, TrialFailed, values
-    from suite.search.sweep import split
+    from suite.search.sweep import split, typed
 
     given = _flags(ctx.args)
     if config_file:
         given = json_file.read(config_file, flag="--config", then=_EXAMPLE) | given
     trial = Configuration(*split(given))
+    given = typed(given, trial.settings, trial.cell)
     trial.check()
     folder = results_folder(results)
     name = os.environ.get("WANDB_RUN_ID") or hashlib.sha256(canonical(given).encode()).hexdigest()[:12]
@@ -74,13 +74,18 @@ def command(ctx: click.Context, config_file: Path | None, results: Path | None, 
 
 
 def _flags(args: Sequence[str]) -> dict[str, Any]:
-    """`--key=value` and `--key value` as Python values."""
+    """`--key=value`, `--key value` and `--key` alone, which is True, as W&B's ${args_no_boolean_flags} writes it.
+
+    Values stay text: the field that takes one knows what it means.
+    """
     found: dict[str, Any] = {}
     rest = list(args)
     while rest:
         word = rest.pop(0)
         key, given, text = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or not (given or rest):
+        if not word.startswith("--") or not key:
             raise UserError(f"{word!r} is no option; write --key=value")
-        found[key] = literal(text if given else rest.pop(0))
+        if not given:
+            text = rest.pop(0) if rest and not rest[0].startswith("--") else "True"
+        found[key] = text
     return found

@@ -159,22 +159,21 @@ def evaluate(trial: Trial, sweep: Sweep, results: Path | None) -> float | list[f
 
     What was spent goes into the trial's attribute `spent`, {cell: [NRE, held-out]}, however it ends.
     """
-    drawn = {name: suggest(trial, name, space) for name, space in sweep.distributions.items()}
+    drawn = sweep.from_optuna({name: suggest(trial, name, space) for name, space in sweep.distributions.items()})
     costs: dict[str, list[int]] = {}
     seeds: dict[str, list[float]] = {metric: [] for metric in sweep.metrics}
     origin = {"study": trial.study.study_name, "trial": trial.number}
     try:
-        for seed, record in zip(
-            sweep.settings.seed_list, configuration(sweep, drawn).cells(results, origin), strict=False
-        ):
+        # to the end of it, since a cell that failed raises only when the next one is asked for, the last one too
+        for record in configuration(sweep, drawn).cells(results, origin):
             costs[record.cell] = spent(record)
             if record.status != "finished":
                 continue
             for metric in sweep.metrics:
                 seeds[metric].append(of_seed(metric, record))
-            _report(trial, sweep, seeds[sweep.metrics[0]], seed)
+            _report(trial, sweep, seeds[sweep.metrics[0]], record.seed)
     except KeyboardInterrupt:
-        trial.study.enqueue_trial(drawn, user_attrs={"interrupted": trial.number})
+        trial.study.enqueue_trial(trial.params, user_attrs={"interrupted": trial.number})
         raise
     except TrialFailed as error:
         trial.set_user_attr("error", str(error))

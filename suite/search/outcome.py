@@ -82,7 +82,7 @@ def drawn_by(sweep: Sweep, trial: FrozenTrial) -> dict[str, Any] | None:
     """The values of a trial's searched parameters, without W&B's constants; None where it never got to have all."""
     if trial.state == TrialState.WAITING or not set(sweep.distributions) <= set(trial.params):
         return None
-    return {name: trial.params[name] for name in sweep.distributions}
+    return sweep.from_optuna(trial.params)
 
 
 def best(sweep: Sweep, study: Study, results: Path | None = None) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from suite.config import FieldSpec, range_text, specs, value_of
+from suite.config import FieldSpec, json_of, range_text, specs, value_of
 from suite.errors import UserError
+from suite.store.records import canonical
 
 Parameter = Mapping[str, Any]
 """One entry of a sweep file's `parameters`: `value`, `values`, or `distribution` with `min` and `max`."""
@@ -23,6 +24,7 @@ _KEYS = {
     "values": {"values", "distribution"},
     "min": {"min", "max", "distribution", "q"},
 }
+_NAMED = {"value": "constant", "values": "categorical"}
 _RANGES = ("uniform", "log_uniform_values", "int_uniform", "q_log_uniform_values")
 
 
@@ -60,6 +62,11 @@ def distribution(spec: FieldSpec, given: Parameter) -> BaseDistribution | None:
     if kind is None or set(given) - _KEYS[kind]:
         wanted = "`value`, `values`, or `min` and `max` with a `distribution`"
         raise UserError(f"parameter {spec.name}: {dict(given)} is none of W&B's forms; give {wanted}")
+    if kind in _NAMED and given.get("distribution", _NAMED[kind]) != _NAMED[kind]:
+        raise UserError(
+            f"parameter {spec.name}: `{kind}` is of the distribution {_NAMED[kind]}, not {given['distribution']!r};"
+            " leave `distribution` out"
+        )
     if kind == "value":
         value_of(spec, given["value"])
         return None
@@ -71,19 +78,31 @@ def distribution(spec: FieldSpec, given: Parameter) -> BaseDistribution | None:
 def _categorical(spec: FieldSpec, values: object) -> CategoricalDistribution:
     if not isinstance(values, list) or not values:
         raise UserError(f"parameter {spec.name}: `values` must be a list that is not empty, got {values!r}")
-    for value in values:
-        value_of(spec, value)
-    return CategoricalDistribution(values)
+    return CategoricalDistribution([choice(spec, value) for value in values])
+
+
+def choice(spec: FieldSpec, value: object) -> Any:
+    """One of a parameter's `values` as Optuna keeps it: a value of the field's type, a list or an object as JSON text.
+
+    Optuna stores None, bool, int, float and text alone, and compares choices. UserError where the field refuses it.
+    """
+    plain = json_of(value_of(spec, value))
+    return canonical(plain) if isinstance(plain, list | dict) else plain
 
 
 def _range(spec: FieldSpec, given: Parameter) -> BaseDistribution:
     low, high = given.get("min"), given.get("max")
+    for end in (low, high):
+        if isinstance(end, str):
+            raise UserError(f"parameter {spec.name}: {end!r} is text in YAML, not a number; {_spelt(end)}")
     if not isinstance(low, int | float) or not isinstance(high, int | float) or low > high:
         raise UserError(f"parameter {spec.name}: no range from min {low!r} to max {high!r}")
     whole = isinstance(low, int) and isinstance(high, int)
     name = given.get("distribution", "int_uniform" if whole else "uniform")
     if name not in _RANGES:
         raise UserError(f"parameter {spec.name}: distribution {name!r} is unknown here; one of {', '.join(_RANGES)}")
+    if "q" in given and name != "q_log_uniform_values":
+        raise UserError(f"parameter {spec.name}: {name} takes no step q here; leave it out, or list the `values`")
     for end in (low, high):
         _check_end(spec, end)
     log = name.startswith(("log", "q_log"))
@@ -98,6 +117,16 @@ def _range(spec: FieldSpec, given: Parameter) -> BaseDistribution:
             f"parameter {spec.name}: a whole number, so use int_uniform or q_log_uniform_values, not {name}"
         )
     return FloatDistribution(float(low), float(high), log=log)
+
+
+def _spelt(text: str) -> str:
+    """What to write instead of a number that YAML 1.1 reads as text: it wants a point before an exponent."""
+    try:
+        float(text)
+    except ValueError:
+        return "write a number"
+    mantissa, e, exponent = text.lower().partition("e")
+    return f"write {mantissa}.0e{exponent}" if e and "." not in mantissa else f"write {float(text)!r}"
 
 
 def _check_end(spec: FieldSpec, end: float) -> None:

@@ -96,8 +96,9 @@ def pruner(sweep: Sweep) -> BasePruner:
 
 
 def default_url(results: Path | None) -> str:
-    """SQLite in the results folder."""
-    return f"sqlite:///{results_folder(results).absolute() / 'studies.sqlite'}"
+    """SQLite in the results folder; what a URL would read as its own, `?` and `%`, is escaped."""
+    path = results_folder(results).absolute() / "studies.sqlite"
+    return sqlalchemy.engine.URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def connect(url: str, heartbeat: int = HEARTBEAT, *, create: bool = True) -> RDBStorage:
@@ -111,7 +112,7 @@ def connect(url: str, heartbeat: int = HEARTBEAT, *, create: bool = True) -> RDB
     """
     options: dict[str, Any] = {}
     if url.startswith("sqlite:///"):
-        path = Path(url.removeprefix("sqlite:///"))
+        path = Path(sqlalchemy.engine.make_url(url).database or "")
         if not create and not path.exists():
             raise UserError(f"--storage {url}: no such file; run `suite sweep` with this file first")
         with reachable(url):
@@ -217,7 +218,9 @@ def open_study(sweep: Sweep, storage: RDBStorage | None, name: str | None = None
         if not attributes and not study.get_trials(deepcopy=False):
             study.set_user_attr("identity", identity)
             study.set_user_attr("content", sweep.content)
-            study.enqueue_trial(sweep.defaults(), user_attrs={"defaults": True}, skip_if_exists=True)
+            defaults = sweep.to_optuna(sweep.defaults())
+            whole = defaults.keys() == sweep.distributions.keys()  # else the rest is drawn: none of the shipped ones
+            study.enqueue_trial(defaults, user_attrs={"defaults": True} if whole else {}, skip_if_exists=True)
             return study
     _check(name, attributes.get("identity"), identity)
     return study

@@ -7,9 +7,7 @@ by agents (`wandb sweep FILE`, then `wandb agent ID`).
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ import yaml
 from suite import config as configs
 from suite import registry
 from suite.cells.spec import SETTINGS, CellSpec
-from suite.config import nearest, setting, specs
+from suite.config import FieldSpec, nearest, setting, specs
 from suite.errors import UserError
 from suite.store.records import canonical
 
@@ -122,7 +120,23 @@ class Sweep:
         """The shipped defaults of what is searched, where they lie in the search space."""
         cls = registry.load("baseline", self.cell.baseline).config_class
         values = configs.to_dict(configs.build(cls, self.cell.config))
-        return {name: values[name] for name, space in self.distributions.items() if _contains(space, values[name])}
+        kept = self.to_optuna({name: values[name] for name in self.distributions})
+        return {name: values[name] for name, space in self.distributions.items() if _contains(space, kept[name])}
+
+    def to_optuna(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of searched fields as the study keeps them: lists and objects as JSON text."""
+        from suite.search.space import choice
+
+        return {name: choice(self._fields[name], value) for name, value in drawn.items()}
+
+    def from_optuna(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of the searched fields among a trial's parameters, as JSON values of their types."""
+        given = {name: params[name] for name in self.distributions if name in params}
+        return {name: configs.json_of(configs.value_of(self._fields[name], value)) for name, value in given.items()}
+
+    @cached_property
+    def _fields(self) -> dict[str, FieldSpec]:
+        return {spec.name: spec for spec in specs(registry.load("baseline", self.cell.baseline).config_class)}
 
 
 def read(path: Path) -> Sweep:
@@ -214,6 +228,15 @@ def split(values: Mapping[str, Any]) -> tuple[Settings, CellSpec]:
     return settings, cell
 
 
+def typed(values: Mapping[str, Any], settings: Settings, cell: CellSpec) -> dict[str, Any]:
+    """The given values of :func:`split`, each as a JSON value of its field's type: `--epochs=9` is the number 9."""
+    task = configs.build(registry.load("task", cell.task).config_class, cell.task_config)
+    method = configs.build(registry.load("baseline", cell.baseline).config_class, cell.config)
+    of_task = {f"{TASK_FIELD}{name}": value for name, value in configs.to_dict(task).items()}
+    known = configs.to_dict(method) | of_task | configs.to_dict(settings) | cell.settings()
+    return {name: known.get(name, value) for name, value in values.items()}
+
+
 def _space(cell: CellSpec, given: Mapping[str, Any]) -> dict[str, BaseDistribution]:
     """The distributions of all parameters that are no constants."""
     from suite.search.space import distribution
@@ -260,13 +283,3 @@ def _contains(space: BaseDistribution, value: object) -> bool:
         return bool(space._contains(space.to_internal_repr(value)))
     except (TypeError, ValueError):
         return False
-
-
-def literal(text: str) -> object:
-    """A command-line value as an agent writes it, `--key=value`: JSON or a Python literal, else the text itself."""
-    for parser in (json.loads, ast.literal_eval):
-        try:
-            return parser(text)
-        except (ValueError, SyntaxError):
-            continue
-    return text

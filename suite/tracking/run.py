@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -163,6 +164,8 @@ def _init(mode: str, folder: Path, *, tags: Sequence[str], **what: Any) -> Run:
         raise ValueError(f"no mode {mode!r}; WANDB_MODE is one of offline, online, disabled")
     if mode == "online":
         log_in()
+    if "WANDB_SWEEP_ID" not in os.environ:  # else the agent gave the run its id
+        what.setdefault("id", secrets.token_hex(4))  # WANDB_RUN_ID would make one run of all runs of this process
     return wandb.init(
         project=os.environ.get("WANDB_PROJECT") or PROJECT,
         dir=folder,

@@ -18,6 +18,7 @@ class Config:
     draws: int = tunable(2, 1, 4, valid=(1, None))
     broken: bool = tunable(False, choices=(False, True))
     pair: tuple[int, int] = setting((1, 2))
+    label: str = setting("")
 
 
 def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:

@@ -99,3 +99,10 @@ def test_a_trial_that_went_on_as_another_is_one_configuration(results: Any) -> N
 def test_trials_by_hand_are_no_study(results: Any) -> None:
     results.add(meta={"sweep": {"study": None, "trial": "0123"}})
     assert sweeps.studies(records.scan(results.folder)[0]) == {}
+
+
+def test_a_knob_that_is_a_list_is_drawn(results: Any) -> None:
+    for i, steps in enumerate([[1], [1, 2], [3], [1], [2], [1, 2]]):
+        config = {"steps": steps, "lr": 0.1 * (1 + i)}
+        results.add(rates=(1e-4, 0.1 + i / 20), config=config, meta={"sweep": {"study": "s", "trial": i}})
+    assert sweeps.figure(sweeps.studies(records.scan(results.folder)[0])["s"]) is not None

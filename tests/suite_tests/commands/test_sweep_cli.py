@@ -248,9 +248,34 @@ def test_values_survive_json_and_plain_flags_alike(content: dict[str, Any], tmp_
     assert cli.main(["trial", *common, str(tmp_path / "flags"), *flags]) == 0
     (one,), (other,) = (records.scan(tmp_path / name)[0] for name in ("json", "flags"))
     assert one.identity == other.identity
-    assert one.identity["baseline"]["config"] == {"temperature": 2.0, "draws": 2, "broken": False, "pair": [3, 4]}
+    expected = {"temperature": 2.0, "draws": 2, "broken": False, "pair": [3, 4], "label": ""}
+    assert one.identity["baseline"]["config"] == expected
     lines = capsys.readouterr().out.splitlines()
     assert json.loads(lines[0]) == json.loads(lines[1])
+
+
+@pytest.mark.parametrize("text", ["2024", "1e5", "null", "True", "[1"])
+def test_text_that_looks_like_something_else_stays_text(text: str, content: dict[str, Any], tmp_path: Path) -> None:
+    flags = [f"--{name}={value}" for name, value in trial(content, seeds=1, label=text).items()]
+    assert cli.main(["trial", "--tracking", "off", "--results", str(tmp_path), *flags]) == 0
+    (record,) = records.scan(tmp_path)[0]
+    assert record.identity["baseline"]["config"]["label"] == text
+
+
+def test_a_flag_alone_is_true(content: dict[str, Any], tmp_path: Path, capsys: Captured) -> None:
+    """W&B's ${args_no_boolean_flags} writes `--broken` for broken=True."""
+    flags = [f"--{name}={value}" for name, value in trial(content, seeds=1).items()]
+    assert cli.main(["trial", "--tracking", "off", "--results", str(tmp_path), "--broken", *flags]) == 1
+    assert "broken on purpose" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cost", ["about 3000", -1, 2.5, True, None])
+def test_a_cost_of_tuning_that_is_no_number_is_bad_input(cost: object, tmp_path: Path, capsys: Captured) -> None:
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps({"tuning": {"study": "mine", "nre": cost, "heldout": 0}}))
+    words = ["run", "--task", "lock-v1", "--baseline", "uniform", "--config", str(file), "--results", str(tmp_path)]
+    assert f'"tuning" has nre {cost!r}: expected a whole number' in refused(words, capsys)
+    assert not (tmp_path / "cells").exists()
 
 
 def log_of(folder: Path) -> list[dict[str, Any]]:

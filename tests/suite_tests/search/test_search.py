@@ -287,3 +287,56 @@ def test_a_study_of_other_code_is_refused(
     monkeypatch.setattr(Sweep, "sources", lambda self: {"task": "x", "baseline": "y"})
     with pytest.raises(UserError, match=f"search again with --study {sweep().study}-2, which sweep-best"):
         search.tune(sweep(), trials=2, results=tmp_path)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_trial_whose_last_seed_fails_has_failed_and_the_search_goes_on(
+    seeds: int, sweep: Callable[..., Sweep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, ran_cells = sweep(p_threshold=0, seeds=seeds), []
+    from suite.cells import runner
+
+    plain = runner.run_cell
+
+    def last_fails(spec: CellSpec, **options: Any) -> Record:
+        ran_cells.append(spec.seed)
+        record = plain(spec, **options)
+        if len(ran_cells) == seeds:  # the last seed of the first trial
+            record.result.update(status="failed", error={"type": "ValueError", "message": "no", "where": None})
+        return record
+
+    monkeypatch.setattr("suite.cells.runner.run_cell", last_fails)
+    rows = ran(made, tmp_path, trials=2)
+    assert [row["state"] for row in rows] == ["fail", "complete"]
+    assert rows[0]["error"] == f"seed {999 + seeds}: ValueError: no"
+    assert rows[0]["nre"] == seeds * BUDGET
+    assert search.best(made, search.tune(made, trials=2, results=tmp_path), tmp_path)["tuning"]["winner"] == 1
+
+
+def test_lists_are_searched_without_a_warning_and_come_back_as_lists(
+    sweep: Callable[..., Sweep], tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    made = sweep(pair={"values": [[3, 4], [1, 2]]}, seeds=1)
+    found = search.tune(made, trials=2, results=tmp_path)
+    assert not [str(one.message) for one in recwarn if "categorical" in str(one.message)]
+    first = search.trials(found)[0]
+    assert (first["defaults"], first["params"]) == (True, {"temperature": 3.0, "pair": "[1,2]"})
+    assert search.best(made, found, tmp_path)["pair"] in ([3, 4], [1, 2])
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers(sweep: Callable[..., Sweep], tmp_path: Path) -> None:
+    """YAML 1.1 reads 3e0 as text; 3.0 is the default in tests/plugins/tuned.py."""
+    made = sweep(temperature={"values": ["1e0", "3e0"]}, seeds=1)
+    (first,) = ran(made, tmp_path, trials=1)
+    assert (first["defaults"], first["params"]) == (True, {"temperature": 3.0})
+
+
+def test_defaults_outside_the_search_space_are_no_first_trial(sweep: Callable[..., Sweep], tmp_path: Path) -> None:
+    (first,) = ran(sweep(temperature={"values": [1.0, 2.0]}, seeds=1), tmp_path, trials=1)
+    assert not first["defaults"]
+
+
+@pytest.mark.parametrize("name", ["feature%2Fx", "run?1", "a b#c"])
+def test_the_study_lies_in_the_results_folder_whatever_its_name(name: str, tmp_path: Path) -> None:
+    study.connect(study.default_url(tmp_path / name))
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.sqlite")] == [Path(name) / "studies.sqlite"]

@@ -394,3 +394,15 @@ def test_a_long_id_is_cut_to_the_64_characters_that_a_tag_may_have(asked: dict[s
     baseline = {**IDENTITY["baseline"], "id": "package." * 20 + "module:run", "control": False}
     tracking.start("offline", folder=tmp_path, identity={**IDENTITY, "baseline": baseline}, meta={})
     assert asked["tags"] == ["addition-v1", "package." * 8, "failures-only"]
+
+
+def test_a_run_id_in_the_environment_makes_no_one_run_of_many(
+    asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "abc123")
+    ids = set()
+    for _ in range(2):
+        open_run(tmp_path)
+        ids.add(asked["id"])
+    assert len(ids) == 2
+    assert "abc123" not in ids
