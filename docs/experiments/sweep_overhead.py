@@ -1,4 +1,4 @@
-"""What `suite sweep` adds to a plain Optuna loop with the same objective on the same storage, tracking off.
+"""What `suite sweep` adds to a plain Optuna loop with the same objective on the same storage, and what tracking adds.
 
 The objective sleeps for a trial's seconds, spread over its seeds, and reports each seed. Medians of the time from one
 trial's end to the next one's, of both loops in turns.
@@ -9,6 +9,8 @@ at each seed, the objective's value, the seconds slept, and that nothing is prun
 Not in the plain loop, and so in the difference: heartbeats and the search for stale trials, a sampler seeded anew for
 each trial, the shipped defaults as first trial, the configuration of each trial checked and built, its costs written
 as an attribute, and the line of progress.
+
+The second line holds the same sweep, tracked offline, against itself with tracking off.
 
     python docs/experiments/sweep_overhead.py [SECONDS [TRIALS]]
 """
@@ -41,17 +43,26 @@ def asleep(seconds: float) -> Any:
     def cells(self: objective.Configuration, *args: object) -> Iterator[Record]:
         for seed in self.settings.seed_list:
             time.sleep(seconds / self.settings.seeds)
-            curve = [{"success_rate": self.cell.config["distil_lr"], "n": None, "distinct_successes": 1}]
-            result = {"status": "finished", "curve": curve, "nre": 1, "heldout_evaluations": 1}
-            yield Record(f"{seed}", {}, result, {}, Path())
+            point = {"round": 0, "nre": 0, "success_rate": self.cell.config["distil_lr"], "low": 0.0, "high": 0.0,
+                     "n": None, "distinct_successes": 1, "metrics": {}, "samples": ["1+1=2"] * 10}  # fmt: skip
+            ends = dict.fromkeys(("base", "final", "best"), point)
+            rest = {"improvement_final": 1.0, "improvement_best": 1.0, "first_success": None}
+            result = {"status": "finished", "curve": [point] * 2, "nre": 1, "heldout_evaluations": 1} | ends | rest
+            yield Record(f"{seed}", {"seed": seed}, result, {}, Path())
 
     return cells
 
 
-def suite_loop(sweep: search.Sweep, folder: Path, trials: int) -> list[float]:
+def suite_loop(sweep: search.Sweep, folder: Path, trials: int, tracking: str = "off") -> list[float]:
     """Seconds between the ends of trials under `suite sweep --jobs 1`."""
     ends: list[float] = []
-    search.tune(sweep, trials=trials, results=folder, progress=lambda state: ends.append(time.perf_counter()))
+    search.tune(
+        sweep,
+        trials=trials,
+        results=folder,
+        tracking=tracking,
+        progress=lambda state: ends.append(time.perf_counter()),
+    )
     return [after - before for before, after in itertools.pairwise(ends[1:])]
 
 
@@ -86,8 +97,8 @@ def bare_loop(sweep: search.Sweep, folder: Path, trials: int, seconds: float) ->
     return [after - before for before, after in itertools.pairwise(ends)]
 
 
-def measure(seconds: float, trials: int, rounds: int = 3) -> tuple[float, float]:
-    """Median seconds per trial: of `suite sweep`, of the bare loop."""
+def measure(seconds: float, trials: int, rounds: int = 3, tracking: str = "off") -> tuple[float, float]:
+    """Median seconds per trial: of `suite sweep`; of the bare loop, or where it is tracked of the same untracked."""
     content = search.read(SWEEP).content
     content["parameters"]["p_threshold"]["value"] = 0  # all trials take as long
     sweep = search.sweep.parse(content)
@@ -96,8 +107,11 @@ def measure(seconds: float, trials: int, rounds: int = 3) -> tuple[float, float]
     with mock.patch.object(objective.Configuration, "cells", asleep(seconds)):
         for _ in range(rounds):
             with tempfile.TemporaryDirectory() as folder:
-                ours += suite_loop(sweep, Path(folder), trials)
-                theirs += bare_loop(sweep, Path(folder), trials, seconds)
+                ours += suite_loop(sweep, Path(folder) / "ours", trials, tracking)
+                if tracking == "off":
+                    theirs += bare_loop(sweep, Path(folder), trials, seconds)
+                else:
+                    theirs += suite_loop(sweep, Path(folder) / "theirs", trials)
     return statistics.median(ours), statistics.median(theirs)
 
 
@@ -106,3 +120,5 @@ if __name__ == "__main__":
     trials = int(sys.argv[2]) if len(sys.argv) > 2 else 10
     ours, theirs = measure(seconds, trials)
     print(f"suite sweep {ours:.4f} s, bare loop {theirs:.4f} s a trial: {(ours / theirs - 1):+.1%}")
+    ours, theirs = measure(seconds, trials, rounds=1, tracking="offline")
+    print(f"tracked offline {ours:.4f} s, not tracked {theirs:.4f} s a trial: {(ours / theirs - 1):+.1%}")

@@ -160,6 +160,8 @@ def _start_worker(threads: int) -> None:
     """First of all in a worker: threads of libraries yet to be imported, signals, the parent's death."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
+    # W&B's helper process of the parent would keep the run of a worker that was killed open, and refuse its repetition
+    os.environ.pop("WANDB_SERVICE", None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, _terminate_worker)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -37,15 +37,17 @@ def settings_of(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in taken.items() if value is not None}
 
 
+tracking_option = click.option(
+    "--tracking",
+    type=click.Choice(("offline", "online", "off")),
+    default="offline",
+    show_default=True,
+    help="Weights & Biases.",
+)
+
 _SHARED = (
     click.option("--results", type=click.Path(path_type=Path), help="Folder of records [$SUITE_RESULTS or results]."),
-    click.option(
-        "--tracking",
-        type=click.Choice(("offline", "online", "off")),
-        default="offline",
-        show_default=True,
-        help="Weights & Biases.",
-    ),
+    tracking_option,
     click.option(
         "--config",
         "config_file",

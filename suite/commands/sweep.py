@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from suite.commands import progress
-from suite.commands.options import switch
+from suite.commands.options import switch, tracking_option
 from suite.store.records import results_folder
 
 
@@ -19,6 +19,7 @@ from suite.store.records import results_folder
 @click.option("--study", "name", help="Name of the study [from the file's content].")
 @click.option("--results", type=click.Path(path_type=Path), help="Folder of records [$SUITE_RESULTS or results].")
 @click.option("--heartbeat", type=int, default=30, show_default=True, help="Seconds between a trial's signs of life.")
+@tracking_option
 @switch("--quiet", help="Print nothing but errors.")
 @click.pass_context
 def command(
@@ -30,6 +31,7 @@ def command(
     name: str | None,
     results: Path | None,
     heartbeat: int,
+    tracking: str,
     quiet: bool,
 ) -> None:
     """Search for a configuration with Optuna, as the sweep file FILE says.
@@ -52,6 +54,7 @@ def command(
             name=name,
             heartbeat=heartbeat,
             progress=show,
+            tracking=tracking,
         )
     if study.leading(found) is None:
         click.echo(f"no trial of {found.study_name} has completed; see the errors above", err=True)

@@ -14,6 +14,7 @@ import click
 from suite.errors import UserError
 from suite.store import json_file
 from suite.store.records import canonical, results_folder
+from suite.tracking.run import require_login, resolve
 
 _EXAMPLE = 'an example is {"task": "addition-v1", "baseline": "banel"}'
 
@@ -38,9 +39,9 @@ def command(ctx: click.Context, config_file: Path | None, results: Path | None, 
     parameters do: in --config, or as --key=value, which overrules it. A field of the task's is --task.field=value.
     """
     from suite.search import agents
-    from suite.search import tracking as trackers
     from suite.search.objective import Configuration, TrialFailed, values
     from suite.search.sweep import split, typed
+    from suite.tracking import trial as trackers
 
     given = _flags(ctx.args)
     if config_file:
@@ -52,7 +53,17 @@ def command(ctx: click.Context, config_file: Path | None, results: Path | None, 
     name = os.environ.get("WANDB_RUN_ID") or hashlib.sha256(canonical(given).encode()).hexdigest()[:12]
     sweep = os.environ.get("WANDB_SWEEP_ID")
     origin = {"study": sweep, "trial": name} if sweep else None
-    tracker = trackers.start(tracking, folder / "trials" / name, trial, given)
+    cell = trial.cell
+    require_login(tracking)  # else a sweep would wait for its objective in vain
+    tracker = trackers.start(
+        resolve(tracking),
+        folder / "trials" / name,
+        task=cell.task,
+        baseline=cell.baseline,
+        protocol=cell.protocol,
+        config=given,
+        group=sweep,
+    )
     if sweep:
         agents.note(folder / "trials" / name, sweep, given)
     records = []
@@ -62,13 +73,14 @@ def command(ctx: click.Context, config_file: Path | None, results: Path | None, 
                 tracker.seed(record)
                 records.append(record)
     except TrialFailed as error:
-        tracker.abort(str(error))
+        tracker.conclude(records, {}, state="failed", error=str(error))
         click.echo(f"suite: {error}", err=True)
         ctx.exit(1)
     except BaseException as error:
-        tracker.abort(str(error) or type(error).__name__)
+        state: trackers.State = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        tracker.conclude(records, {}, state=state, error=str(error) or type(error).__name__)
         raise
-    objectives = values(records, trial.cell.points)
+    objectives = values(records, cell.points)
     tracker.conclude(records, objectives)
     click.echo(json.dumps(objectives))
 

@@ -6,6 +6,7 @@ objective.py   the cells of one configuration, and what they are worth
 study.py       storage, sampler, pruner and study
 loop.py        trials, in this process or in many
 spent.py       what the cells of a configuration have cost
+mirror.py      what W&B is told of a search
 outcome.py     trials as plain data, the winner, and what the search has cost
 agents.py      the same of a sweep that W&B's agents ran, from its records
 scheduler.py   the study that W&B's own Optuna scheduler asks

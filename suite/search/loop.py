@@ -8,7 +8,7 @@ import functools
 import json
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,10 +19,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from suite.cells import executor
 from suite.errors import UserError
+from suite.search import mirror as mirrors
 from suite.search import study as studies
-from suite.search.objective import METRICS_OF_SEEDS, Configuration, TrialFailed, of_seed, spent
+from suite.search.mirror import Mirror
+from suite.search.objective import METRICS_OF_SEEDS, Configuration, TrialFailed, of_seed, spent, values
 from suite.search.sweep import Sweep, parse
-from suite.store.records import canonical
+from suite.store.records import Record, canonical
+from suite.tracking.run import require_login, require_project
+from suite.tracking.trial import State, TrialTracker
 
 
 class Job(NamedTuple):
@@ -35,6 +39,7 @@ class Job(NamedTuple):
     results: str | None
     trials: int
     heartbeat: int
+    mirror: Mirror = mirrors.OFF
 
 
 class TrialDone(NamedTuple):
@@ -60,11 +65,15 @@ def tune(
     name: str | None = None,
     heartbeat: int = studies.HEARTBEAT,
     progress: Progress | None = None,
+    tracking: str = "off",
 ) -> Study:
     """Run trials until `trials` of the study have ended; those of earlier calls and other machines count.
 
     A trial whose process died runs again; one whose method raises has failed and counts. With one job the result is
     the same at every run, with more it depends on which trial ends first.
+
+    Args:
+        tracking: `offline`, `online` or `off`; what :mod:`suite.search.mirror` writes for Weights & Biases.
 
     Raises:
         UserError: bad input, before anything is run.
@@ -73,22 +82,32 @@ def tune(
         raise UserError(f"--trials, --jobs and --heartbeat must be at least 1, got {trials}, {jobs} and {heartbeat}")
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     configuration(sweep, sweep.defaults()).check()
+    require_project(tracking)
+    require_login(tracking)
     url = url or studies.default_url(results)
     study = studies.open_study(sweep, studies.connect(url, heartbeat), name)
+    mirror = mirrors.open_mirror(tracking, study, results)
     job = Job(
-        canonical(sweep.content), url, study.study_name, None if results is None else str(results), trials, heartbeat
+        canonical(sweep.content),
+        url,
+        study.study_name,
+        None if results is None else str(results),
+        trials,
+        heartbeat,
+        mirror,
     )
-    tell = functools.partial(_tell, study, trials, progress)
-    tell(None)
-    while (begin := _missing(study, trials)) is not None:
-        if begin == 0:  # other processes run the last ones; should one of them die, its trial is ours
-            time.sleep(min(1.0, heartbeat))
-            with studies.stable():
-                optuna.storages.fail_stale_trials(study)
-            continue
-        for number in _run([job] * begin, jobs, study):
-            if number is not None:
-                tell(number)
+    owner = mirrors.Owner(mirror, sweep, study, results, 4 * heartbeat)
+    with mirrors.uploading(mirror, study), owner:
+        _tell(study, trials, progress, owner, None)
+        while (begin := _missing(study, trials)) is not None:
+            if begin == 0:  # other processes run the last ones; should one of them die, its trial is ours
+                time.sleep(min(1.0, heartbeat))
+                with studies.stable():
+                    optuna.storages.fail_stale_trials(study)
+                continue
+            for number in _run([job] * begin, jobs, study):
+                if number is not None:
+                    _tell(study, trials, progress, owner, number)
     return study
 
 
@@ -147,44 +166,85 @@ def _one(job: Job, study: Study) -> int | None:
         if studies.surplus(study, trial.number, job.trials):
             raise Surplus
         begun.append(trial.number)
-        return evaluate(trial, sweep, results)
+        return evaluate(trial, sweep, results, job.mirror)
 
     with studies.stable():
         study.optimize(objective, n_trials=1, catch=(Surplus, TrialFailed))
     return begun[0] if begun else None
 
 
-def evaluate(trial: Trial, sweep: Sweep, results: Path | None) -> float | list[float]:
+def evaluate(trial: Trial, sweep: Sweep, results: Path | None, mirror: Mirror = mirrors.OFF) -> float | list[float]:
     """The value, or values, of one configuration: its seeds in turn, and after each the pruner is asked.
 
     What was spent goes into the trial's attribute `spent`, {cell: [NRE, held-out]}, however it ends.
     """
     drawn = sweep.from_optuna({name: suggest(trial, name, space) for name, space in sweep.distributions.items()})
-    costs: dict[str, list[int]] = {}
-    seeds: dict[str, list[float]] = {metric: [] for metric in sweep.metrics}
+    tracker, run_id = mirrors.begin_trial(mirror, sweep, trial, drawn)
     origin = {"study": trial.study.study_name, "trial": trial.number}
+    origin |= {} if tracker.status == "off" else {"run": run_id}
+    seen = _Seen(sweep, trial, tracker)
     try:
         # to the end of it, since a cell that failed raises only when the next one is asked for, the last one too
         for record in configuration(sweep, drawn).cells(results, origin):
-            costs[record.cell] = spent(record)
-            if record.status != "finished":
-                continue
-            for metric in sweep.metrics:
-                seeds[metric].append(of_seed(metric, record))
-            _report(trial, sweep, seeds[sweep.metrics[0]], record.seed)
+            seen.add(record)
     except KeyboardInterrupt:
         trial.study.enqueue_trial(trial.params, user_attrs={"interrupted": trial.number})
+        seen.end("interrupted")
+        raise
+    except optuna.TrialPruned:
+        seen.end("pruned")
         raise
     except TrialFailed as error:
         trial.set_user_attr("error", str(error))
+        seen.end("failed", str(error))
+        raise
+    except BaseException as error:
+        seen.end("failed", str(error) or type(error).__name__)
         raise
     finally:
-        trial.set_user_attr("spent", costs)
-    values = [METRICS_OF_SEEDS[metric](seeds[metric]) for metric in sweep.metrics]
-    return values[0] if len(values) == 1 else values
+        trial.set_user_attr("spent", seen.costs)
+    found = [METRICS_OF_SEEDS[metric](seen.values[metric]) for metric in sweep.metrics]
+    seen.end("complete", None, values(seen.finished, sweep.cell.points))
+    return found[0] if len(found) == 1 else found
 
 
-def _report(trial: Trial, sweep: Sweep, values: list[float], seed: int) -> None:
+class _Seen:
+    """The seeds of a trial so far."""
+
+    def __init__(self, sweep: Sweep, trial: Trial, tracker: TrialTracker) -> None:
+        self._sweep, self._trial, self._tracker = sweep, trial, tracker
+        self.costs: dict[str, list[int]] = {}
+        self.finished: list[Record] = []
+        self.values: dict[str, list[float]] = {metric: [] for metric in sweep.metrics}
+
+    def add(self, record: Record) -> None:
+        """One seed has its record; TrialPruned where the trial is to end here."""
+        self.costs[record.cell] = spent(record)
+        if record.status != "finished":
+            return
+        self.finished.append(record)
+        self._tracker.seed(record)
+        for metric in self._sweep.metrics:
+            self.values[metric].append(of_seed(metric, record))
+        _report(self._trial, self._sweep, self.values[self._sweep.metrics[0]], record.seed, self._tracker)
+
+    def end(self, state: State, error: str | None = None, objectives: Mapping[str, float] | None = None) -> None:
+        totals = {
+            "nre": sum(nre for nre, _ in self.costs.values()),
+            "heldout_evaluations": sum(heldout for _, heldout in self.costs.values()),
+        }
+        self._tracker.conclude(
+            self.finished,
+            objectives or {},
+            state=state,
+            error=error,
+            trial=self._trial.number,
+            spent=self.costs,
+            totals=totals,
+        )
+
+
+def _report(trial: Trial, sweep: Sweep, values: list[float], seed: int, tracker: TrialTracker) -> None:
     """Tell the pruner one seed, on a logarithmic scale where it is a rate; the last seed prunes no more.
 
     Raises:
@@ -192,8 +252,9 @@ def _report(trial: Trial, sweep: Sweep, values: list[float], seed: int) -> None:
     """
     if len(sweep.metrics) > 1:
         return
-    value = values[-1]
-    trial.report(value if sweep.metrics[0] == "distinct_successes" else math.log(value), step=seed)
+    value = values[-1] if sweep.metrics[0] == "distinct_successes" else math.log(values[-1])
+    trial.report(value, step=seed)
+    tracker.intermediate(seed, value)
     if seed != sweep.settings.seed_list[-1] and trial.should_prune():
         raise optuna.TrialPruned(f"after {len(values)} seeds")
 
@@ -214,7 +275,8 @@ def configuration(sweep: Sweep, drawn: dict[str, Any]) -> Configuration:
     return Configuration(sweep.settings, dataclasses.replace(sweep.cell, config=config))
 
 
-def _tell(study: Study, total: int, progress: Progress | None, number: int | None) -> None:
+def _tell(study: Study, total: int, progress: Progress | None, owner: mirrors.Owner, number: int | None) -> None:
+    owner.tell()
     if progress is None:
         return
     every = study.get_trials(deepcopy=False)

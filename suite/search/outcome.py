@@ -24,10 +24,15 @@ def trials(study: Study) -> list[dict[str, Any]]:
         is the shipped one), `nre`, `heldout` (evaluations of its cells; None where the trial does not say: it has not
         ended, its process was killed, or an agent ran it), `cells` and `error`.
     """
-    rows = []
-    for trial in study.get_trials(deepcopy=False):
+    return rows(study.get_trials(deepcopy=False))
+
+
+def rows(trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
+    """What :func:`trials` says of these."""
+    found = []
+    for trial in trials:
         spent: dict[str, list[int]] | None = trial.user_attrs.get("spent")
-        rows.append(
+        found.append(
             {
                 "number": trial.number,
                 "state": trial.state.name.lower(),
@@ -41,7 +46,7 @@ def trials(study: Study) -> list[dict[str, Any]]:
                 "error": trial.user_attrs.get("error"),
             }
         )
-    return rows
+    return found
 
 
 def cost(sweep: Sweep, study: Study, results: Path | None) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import secrets
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -220,7 +221,8 @@ def open_study(sweep: Sweep, storage: RDBStorage | None, name: str | None = None
             study.set_user_attr("content", sweep.content)
             defaults = sweep.to_optuna(sweep.defaults())
             whole = defaults.keys() == sweep.distributions.keys()  # else the rest is drawn: none of the shipped ones
-            study.enqueue_trial(defaults, user_attrs={"defaults": True} if whole else {}, skip_if_exists=True)
+            attributes = {"token": secrets.token_hex(4)} | ({"defaults": True} if whole else {})  # see mirror.token_of
+            study.enqueue_trial(defaults, user_attrs=attributes, skip_if_exists=True)
             return study
     _check(name, attributes.get("identity"), identity)
     return study

@@ -120,9 +120,17 @@ class Tracker:
                 self.close(run, exit_code=1)
 
     def _fail(self, error: Exception) -> None:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        self.status = f"failed: {reason}"
-        print(f"warning: tracking stopped, the run goes on: {reason}", file=sys.stderr)
+        self.status = f"failed: {reason(error)}"
+        warn(f"tracking stopped, the run goes on: {reason(error)}")
+
+
+def warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def reason(error: Exception) -> str:
+    """An exception in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def start(mode: str, *, folder: Path, identity: Mapping[str, Any], meta: Mapping[str, Any]) -> Tracker:
@@ -167,7 +175,7 @@ def _init(mode: str, folder: Path, *, tags: Sequence[str], **what: Any) -> Run:
     if "WANDB_SWEEP_ID" not in os.environ:  # else the agent gave the run its id
         what.setdefault("id", secrets.token_hex(4))  # WANDB_RUN_ID would make one run of all runs of this process
     return wandb.init(
-        project=os.environ.get("WANDB_PROJECT") or PROJECT,
+        project=project(),
         dir=folder,
         tags=[tag[:_TAG_LENGTH] for tag in tags],
         settings={**SETTINGS, "mode": mode},
@@ -185,6 +193,23 @@ def log_in() -> None:
 
     if wandb.run is None and not credentials():  # else the user's own run, in the same process
         raise wandb.errors.UsageError("not logged in to W&B; run `wandb login`, or use --tracking offline")
+
+
+def project() -> str:
+    """The W&B project of runs."""
+    return os.environ.get("WANDB_PROJECT") or PROJECT
+
+
+def require_project(mode: str) -> None:
+    """UserError where runs are tracked and W&B takes no project of that name."""
+    if resolve(mode) == "off" or project() == PROJECT:
+        return
+    import wandb
+
+    try:
+        wandb.Settings(project=project())
+    except Exception as error:
+        raise UserError(f"WANDB_PROJECT: {' '.join(str(error).split())}; give another name") from error
 
 
 def require_login(mode: str) -> None:

@@ -33,12 +33,12 @@ class Synced(NamedTuple):
 
 
 def offline_runs(results: Path) -> list[Path]:
-    """The transaction logs of all offline runs below a folder, those of cells and those of sweeps."""
-    return sorted(results.rglob("wandb/offline-run-*/run-*.wandb"))
+    """The transaction logs of all offline runs below a folder, of cells and of sweeps, in the order of their starts."""
+    return sorted(results.rglob("wandb/offline-run-*/run-*.wandb"), key=lambda run: (run.parent.name, run))
 
 
 def sync(results: Path) -> Iterator[Synced]:
-    """Upload what was not uploaded before, and say what became of each run, in the order of their paths.
+    """Upload what was not uploaded before, and say what became of each run, in the order in which they began.
 
     Raises:
         UserError: no such folder; or there is something to upload and nobody is logged in, or no server answers.
@@ -46,11 +46,11 @@ def sync(results: Path) -> Iterator[Synced]:
     if not results.is_dir():
         raise UserError(f"--results {results}: no such folder")
     runs = offline_runs(results)
-    if not all(map(_arrived, runs)):
+    if not all(map(arrived, runs)):
         check_login()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
-            yield from pool.map(_sync_one, runs)
+            yield from pool.map(upload, runs)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -73,12 +73,14 @@ def check_login() -> None:
         raise UserError("not logged in to W&B; run `wandb login`, or set WANDB_API_KEY")
 
 
-def _arrived(run: Path) -> bool:
+def arrived(run: Path) -> bool:
+    """Whether a run was uploaded."""
     return run.with_name(f"{run.name}.synced").exists()
 
 
-def _sync_one(run: Path) -> Synced:
-    if _arrived(run):
+def upload(run: Path) -> Synced:
+    """Upload one run, if it was not before."""
+    if arrived(run):
         return Synced(run, "already")
     # not `wandb` of the PATH: the one of this environment wrote the run
     command = [sys.executable, "-m", "wandb", "sync", str(run.parent.absolute())]
@@ -95,7 +97,7 @@ def _sync_one(run: Path) -> Synced:
         )
     except subprocess.TimeoutExpired:
         return Synced(run, "failed", f"not done after {LIMIT:.0f} s")
-    if _arrived(run):
+    if arrived(run):
         return Synced(run, "uploaded")
     return Synced(run, "failed", _reason(done.stdout) or f"`wandb sync` ended with {done.returncode}")
 

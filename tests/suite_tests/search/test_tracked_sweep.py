@@ -1,0 +1,307 @@
+"""What a search leaves for W&B, read back by `wandb leet inspect --json` and held against Optuna's study."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+import pytest
+import yaml
+from optuna.trial import FrozenTrial, TrialState
+
+from suite import cli, search
+from suite.errors import UserError
+from suite.search import mirror
+from suite.search.sweep import Sweep, parse
+from suite.store import records
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No W&B variable of whoever runs the tests, and none of their credentials."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+
+
+@pytest.fixture
+def content(plugin: Callable[[str], str]) -> dict[str, Any]:
+    """A sweep of the temperature and of whether the method breaks; three seeds, of which two prune."""
+    constants = {"task": "gaussian-v1", "baseline": plugin("tuned.py:run"), "seeds": 3, "budget": 20}
+    space: dict[str, Any] = {"temperature": {"distribution": "log_uniform_values", "min": 0.5, "max": 10.0}}
+    return {
+        "program": "suite",
+        "method": "random",
+        "metric": {"name": "success_rate", "goal": "maximize"},
+        "parameters": {name: {"value": value} for name, value in constants.items()} | space,
+    }
+
+
+class Logged(NamedTuple):
+    """One offline run as W&B itself reads it."""
+
+    run: dict[str, Any]
+    config: dict[str, Any]
+    history: list[dict[str, Any]]
+    summary: dict[str, Any]
+    exit_code: int | None
+    folder: Path
+
+
+def read(folder: Path) -> Logged:
+    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(folder)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    log = [json.loads(line) for line in output.splitlines()]
+    of = {kind: [entry[kind] for entry in log if entry["type"] == kind] for kind in ("run", "history", "exit")}
+    summary: dict[str, Any] = {}
+    for entry in log:
+        summary |= entry.get("summary", {}).get("update", {})
+    history = [{k: v for k, v in row["item"].items() if k[0] != "_"} for row in of["history"]]
+    codes = [entry.get("exit_code", 0) for entry in of["exit"]]
+    return Logged(of["run"][0], of["run"][0]["config"]["update"], history, summary, codes[0] if codes else None, folder)
+
+
+def logged(results: Path) -> tuple[list[Logged], list[Logged]]:
+    """The runs of the trials by number, and those of studies."""
+    every = [read(folder) for folder in sorted(results.glob("studies/*/wandb/offline-run-*"))]
+    trials = sorted((one for one in every if one.run["job_type"] == "trial"), key=lambda one: one.config["trial"])
+    return trials, [one for one in every if one.run["job_type"] == "study"]
+
+
+def equal_to_the_study(runs: list[Logged], ended: list[FrozenTrial], study: str) -> None:
+    """Row by row: one run a trial, with its values, what the pruner saw, its objective, its state and its cost."""
+    assert [run.config["trial"] for run in runs] == [trial.number for trial in ended]
+    assert len({run.run["run_id"] for run in runs}) == len(runs)
+    for run, trial in zip(runs, ended, strict=True):
+        assert run.run["run_group"] == study
+        assert {name: run.config[name] for name in trial.params} == trial.params
+        seen = {row["seed"]: row["intermediate"] for row in run.history if "intermediate" in row}
+        assert seen == trial.intermediate_values
+        state = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}[trial.state]
+        assert run.summary["state"] == state
+        assert run.summary.get("success_rate") == (trial.values[0] if state == "complete" else None)
+        assert run.summary["spent"] == trial.user_attrs["spent"]
+        assert run.summary.get("error") == trial.user_attrs.get("error")
+        assert run.exit_code == (state == "failed")
+
+
+def made(content: dict[str, Any], **parameters: Any) -> Sweep:
+    given = {name: p if isinstance(p, dict) else {"value": p} for name, p in parameters.items()}
+    return parse({**content, "parameters": content["parameters"] | given})
+
+
+def test_one_trial_is_one_run_and_equal_to_the_study(content: dict[str, Any], tmp_path: Path) -> None:
+    sweep = made(content, broken={"values": [False, True]})
+    found = search.tune(sweep, trials=7, results=tmp_path, tracking="offline")
+    runs, (study,) = logged(tmp_path)
+    equal_to_the_study(runs, found.trials, found.study_name)
+    assert {run.summary["state"] for run in runs} == {"complete", "pruned", "failed"}
+    assert all({"gaussian-v1", sweep.cell.baseline[:64]} <= set(run.run["tags"]) for run in runs)
+    assert runs[0].config["seeds"] == 3
+    curve = [row for row in runs[0].history if "seed 1000/success_rate" in row]
+    by_cell = {record.cell: record for record in records.scan(tmp_path)[0]}
+    first = by_cell[runs[0].summary["cells"][0]]
+    assert [(row["nre"], row["seed 1000/success_rate"]) for row in curve] == [
+        (point["nre"], point["success_rate"]) for point in first.result["curve"]
+    ]
+    assert first.meta["sweep"]["run"] == runs[0].run["run_id"]
+    assert study.run["run_group"] == found.study_name
+
+
+def test_the_run_of_the_study_has_its_trials_its_best_so_far_its_plots_and_its_files(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    sweep = made(content, p_threshold=0)
+    found = search.tune(sweep, trials=6, results=tmp_path, tracking="offline")
+    _, (study,) = logged(tmp_path)
+    values = [trial.values[0] for trial in found.trials]
+    assert [row["trial"] for row in study.history] == list(range(6))
+    assert [row["best success_rate"] for row in study.history] == [max(values[: i + 1]) for i in range(6)]
+    assert [row["spent"] for row in study.history] == [60 * (i + 1) for i in range(6)]  # 3 seeds of 20
+    table = json.loads((study.folder / "files" / study.summary["trials"]["path"]).read_text())
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert [row["success_rate"] for row in rows] == values
+    assert [row["temperature"] for row in rows] == [trial.params["temperature"] for trial in found.trials]
+    assert {"plots/parallel coordinates", "plots/slice", "plots/timeline"} <= study.summary.keys()
+    assert (study.summary["nre"], study.summary["heldout"]) == (360, 6 * 3 * 2 * 10_000)
+    (folder,) = (tmp_path / "studies").iterdir()
+    best = json.loads((folder / "best.json").read_text())
+    assert best == search.best(sweep, found, tmp_path)
+    assert yaml.safe_load((folder / "sweep.yaml").read_text()) == sweep.content
+
+
+def test_an_interrupted_trial_goes_on_as_the_same_run(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from suite.cells import runner
+
+    plain, started = runner.run_cell, []
+
+    def interrupted(spec: Any, **options: Any) -> Any:
+        started.append(spec)
+        if len(started) == 5:  # the second seed of the second trial
+            raise KeyboardInterrupt
+        return plain(spec, **options)
+
+    sweep = made(content, p_threshold=0)
+    monkeypatch.setattr("suite.cells.runner.run_cell", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        search.tune(sweep, trials=3, results=tmp_path, tracking="offline")
+    monkeypatch.undo()
+    runs, (study,) = logged(tmp_path)
+    assert [run.summary["state"] for run in runs] == ["complete", "interrupted"]
+    assert "success_rate" not in runs[1].summary
+    assert study.exit_code == 1
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = search.tune(sweep, trials=3, results=tmp_path, tracking="offline")
+    ids = runs[1].run["run_id"]
+    runs, (study,) = logged(tmp_path)
+    ended = [trial for trial in found.trials if trial.state != TrialState.FAIL]
+    equal_to_the_study(runs, ended, found.study_name)
+    (again,) = [run for run in runs if run.run["run_id"] == ids]
+    assert (again.config["trial"], again.config["retry_of"]) == (2, 1)
+    assert [row["trial"] for row in study.history] == [0, 2, 3]
+
+
+def workers(pid: int) -> list[int]:
+    """The processes that run trials for `suite sweep`: its spawned children."""
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+@pytest.mark.server
+@pytest.mark.timeout(400)
+def test_a_worker_that_is_killed_doubles_nothing(content: dict[str, Any], tmp_path: Path) -> None:
+    method = tmp_path / "slow.py"  # so slow that there is time to kill a trial in its middle
+    source = (Path(__file__).parents[2] / "plugins" / "tuned.py").read_text()
+    slow = source.replace("    oracle.collect", "    time.sleep(0.3)\n    oracle.collect", 1)
+    method.write_text(slow.replace("import torch\n", "import time\n\nimport torch\n", 1))
+    content["parameters"] |= {"seeds": {"value": 4}, "baseline": {"value": f"{method}:run"}}
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.safe_dump(content))
+    command = [sys.executable, "-m", "suite", "sweep", str(file), "--trials", "12", "--jobs", "2", "--heartbeat", "1"]
+    command += ["--results", str(tmp_path / "results")]
+    url = f"sqlite:///{tmp_path / 'results' / 'studies.sqlite'}"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("[3/12"):
+                break
+        (study,) = optuna.get_all_study_summaries(url)
+        before = len(optuna.load_study(study_name=study.study_name, storage=url).trials)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:  # in the middle of a trial
+            now = optuna.load_study(study_name=study.study_name, storage=url).trials
+            if len(now) > before and any(t.state == TrialState.RUNNING and t.intermediate_values for t in now):
+                break
+        os.kill(workers(process.pid)[0], signal.SIGKILL)
+        process.stdout.read()
+    assert process.returncode == 0
+    trials = optuna.load_study(study_name=study.study_name, storage=url).trials
+    killed = [trial for trial in trials if trial.state == TrialState.FAIL]
+    assert killed
+    ended = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    runs, studies = logged(tmp_path / "results")
+    assert (len(runs), len(studies)) == (12, 1)
+    equal_to_the_study(runs, ended, study.study_name)
+    table = json.loads((studies[0].folder / "files" / studies[0].summary["trials"]["path"]).read_text())
+    assert len(table["data"]) == len(trials)
+    assert sorted(row["trial"] for row in studies[0].history) == [trial.number for trial in ended]
+
+
+def test_a_broken_wandb_never_ends_a_search(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("wandb.init", full)
+    monkeypatch.setattr("suite.tracking.trial._TOLD", set())
+    found = search.tune(made(content, p_threshold=0, seeds=1), trials=3, results=tmp_path, tracking="offline")
+    assert [trial.state for trial in found.trials] == [TrialState.COMPLETE] * 3
+    warned = capsys.readouterr().err.splitlines()
+    assert len(warned) == 2, warned  # once for the trials, once for the study
+    assert all("No space left on device" in line for line in warned)
+
+
+def test_off_writes_nothing(content: dict[str, Any], tmp_path: Path) -> None:
+    search.tune(made(content, seeds=1), trials=1, results=tmp_path)
+    assert not (tmp_path / "studies").exists()
+    assert not list(tmp_path.rglob("wandb"))
+
+
+def test_a_study_that_is_tracked_elsewhere_is_bad_input(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = made(content, seeds=1)
+    found = search.tune(sweep, trials=1, results=tmp_path, tracking="offline")
+    monkeypatch.setenv("WANDB_PROJECT", "other")
+    with pytest.raises(UserError, match="is tracked elsewhere, project 'sparse-reward-suite' and not 'other'; set WAN"):
+        search.tune(sweep, trials=2, results=tmp_path, tracking="offline")
+    assert len(found.get_trials()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "said"),
+    [
+        (["--tracking", "sometimes"], {}, "'sometimes' is not one of 'offline', 'online', 'off'"),
+        (["--tracking", "online"], {}, "not logged in to W&B; run `wandb login`"),
+        ([], {"WANDB_PROJECT": "a/b"}, "WANDB_PROJECT: Invalid project name 'a/b'"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_half_made(
+    words: list[str],
+    environment: dict[str, str],
+    said: str,
+    content: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.safe_dump(content))
+    assert cli.main(["sweep", str(file), "--trials", "1", "--results", str(tmp_path / "results"), *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_no_secret_is_in_any_file(content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "0123456789" * 4
+    monkeypatch.setenv("WANDB_API_KEY", secret)
+    url = f"sqlite:///{tmp_path / 's.sqlite'}"
+    search.tune(made(content, seeds=1), trials=2, results=tmp_path / "r", url=url, tracking="offline")
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()] == []
+
+
+def test_all_processes_of_a_study_have_the_same_ids(content: dict[str, Any], tmp_path: Path) -> None:
+    sweep = made(content, seeds=1)
+    found = search.tune(sweep, trials=1, results=tmp_path)
+    other = search.tune(sweep, trials=1, results=tmp_path)
+    assert mirror.token_of(found) == mirror.token_of(other) == found.trials[0].user_attrs["token"]
+
+
+def test_one_process_alone_writes_the_run_of_the_study(content: dict[str, Any], tmp_path: Path) -> None:
+    sweep = made(content, seeds=1)
+    found = search.tune(sweep, trials=1, results=tmp_path)
+    place = mirror.Mirror("offline", str(tmp_path / "studies" / "s"), "0a1b2c3d")
+    owners = [mirror.Owner(place, sweep, found, tmp_path, patience=100.0) for _ in range(3)]
+    for owner in owners:
+        owner.tell()
+    assert len(list((tmp_path / "studies" / "s" / "wandb").glob("offline-run-*"))) == 1
+    for owner in owners:
+        owner.end(exit_code=0)
