@@ -33,6 +33,8 @@ class Call(NamedTuple):
     """The results folder, an absolute path."""
     tracking: str
     tuning: Mapping[str, object] | None
+    group: str | None = None
+    """The group of its W&B run."""
 
 
 Outcome = Union["Record", Exception, None]
@@ -109,7 +111,7 @@ def _run(call: Call) -> Record | None:
     from suite.cells.runner import run_cell
 
     try:
-        return run_cell(call.spec, results=call.results, tracking=call.tracking, tuning=call.tuning)
+        return run_cell(call.spec, results=call.results, tracking=call.tracking, tuning=call.tuning, group=call.group)
     except CellLocked:
         return None
 

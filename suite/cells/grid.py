@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -114,12 +115,18 @@ def run_grid(
         for name, cell in cells.items():
             earlier = cell.identity.finished(folder)
             if earlier is None:
-                missing.append(Call(name, cell.spec, str(folder), tracking, tuning if cell.spec.config else None))
+                of_cell = tuning if cell.spec.config else None
+                missing.append(Call(name, cell.spec, str(folder), tracking, of_cell, group_of(cells)))
             else:
                 report(name, earlier, False)
         while missing:
             missing = _pass(outcomes, missing, cells, folder, report)
     return [found[name] for name in cells]
+
+
+def group_of(cells: Iterable[str]) -> str:
+    """The group of a grid's W&B runs: the same for the same cells, in whatever order and however often they are run."""
+    return f"bench-{hashlib.sha256(' '.join(sorted(cells)).encode()).hexdigest()[:12]}"
 
 
 def _shared_by_processes(cells: Iterable[_Cell]) -> tuple[str, int]:

@@ -51,12 +51,14 @@ def run_cell(
     tuning: Mapping[str, object] | None = None,
     sweep: Mapping[str, object] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    group: str | None = None,
 ) -> Record:
     """Run one cell, or return its record if it has been run; :func:`suite.run` with its settings as one object.
 
     Args:
         results, tracking, force, tuning, progress: as in :func:`suite.run`.
         sweep: the study and the trial that the cell is run for.
+        group: of its W&B run; without one, the task and the method.
 
     Raises:
         UserError: bad input; nothing was written.
@@ -75,7 +77,7 @@ def run_cell(
         try:
             if tuning is None and identity.config == configs.build(identity.baseline.config_class, {}):
                 tuning = registry.tuning_of_defaults(identity.baseline)
-            return _Run(identity, folder, tracking, tuning, sweep, progress, attempt).record()
+            return _Run(identity, folder, tracking, tuning, sweep, progress, attempt, group).record()
         finally:
             torch.set_num_threads(before)
 
@@ -92,6 +94,7 @@ class _Run:
         sweep: Mapping[str, object] | None,
         progress: Callable[[Progress], None] | None,
         attempt: int,
+        group: str | None,
     ) -> None:
         content = identity.content
         self.identity, self.folder, self.progress = identity, folder, progress
@@ -122,7 +125,7 @@ class _Run:
         self.heldout_samples = 0
         self.started = time.time()
         self.meta = provenance.meta(attempt, self.started, tuning, sweep)
-        self.tracker = tracking.start(mode, folder=folder, identity=content, meta=self.meta)
+        self.tracker = tracking.start(mode, folder=folder, identity=content, meta=self.meta, group=group)
 
     def record(self) -> Record:
         """Run to the end and write the record."""

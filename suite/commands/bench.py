@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from suite.cells.grid import cells_of, run_grid
+from suite.cells.grid import cells_of, group_of, run_grid
 from suite.commands import progress
 from suite.commands.options import CellCommand, cell_options, fields_of, settings_of, split
 from suite.errors import UserError
-from suite.tracking.run import require_login
+from suite.store.records import results_folder
+from suite.tracking.run import require_login, resolve, warn
 
 
 @click.command("bench", cls=CellCommand, task_flag="--tasks", baseline_flag="--baselines", without=["seed"])
@@ -66,11 +70,39 @@ def command(
             tuning=fields.tuning,
             progress=show,
         )
+    if resolve(tracking) == "online":
+        _mirror(ctx, results_folder(results), tasks, baselines, group_of(record.cell for record in records), quiet)
     failed = [record for record in records if record.status != "finished"]
     for record in failed if quiet else ():
         click.echo(progress.line(record), err=True)
     if failed:
         ctx.exit(1)
+
+
+def _mirror(ctx: click.Context, results: Path, tasks: str, baselines: str, group: str, quiet: bool) -> None:
+    """What `suite report --to wandb` says of the grid, as a run of its group; a failure of it does not end the grid."""
+    assert ctx.parent is not None
+    assert isinstance(ctx.parent.command, click.Group)
+    report = ctx.parent.command.get_command(ctx.parent, "report")  # by name: the engine imports no report
+    assert report is not None
+    earlier = os.environ.get("WANDB_RUN_GROUP")
+    os.environ["WANDB_RUN_GROUP"] = group
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
+            ctx.invoke(
+                report,
+                results=(results,),
+                out=results / "report" / group,
+                tasks=(tasks,),
+                baselines=(baselines,),
+                target="wandb",
+            )
+    except UserError as error:
+        warn(f"the leaderboard of this grid is not on W&B: {error}")
+    finally:
+        del os.environ["WANDB_RUN_GROUP"]
+        if earlier is not None:
+            os.environ["WANDB_RUN_GROUP"] = earlier
 
 
 def parse_seeds(text: str) -> int | list[int]:

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -104,7 +103,7 @@ def first_attempt(study: Study, one: Trial | FrozenTrial) -> int:
     every = study.get_trials(deepcopy=False)
     frozen = every[one.number]
     while True:
-        before = RetryHeartbeatStaleTrialCallback.retried_trial_number(frozen)
+        before = frozen.system_attrs.get("failed_trial")  # of Optuna's RetryHeartbeatStaleTrialCallback
         if before is None:
             before = frozen.user_attrs.get("interrupted")
         if before is None:

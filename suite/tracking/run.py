@@ -133,7 +133,9 @@ def reason(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def start(mode: str, *, folder: Path, identity: Mapping[str, Any], meta: Mapping[str, Any]) -> Tracker:
+def start(
+    mode: str, *, folder: Path, identity: Mapping[str, Any], meta: Mapping[str, Any], group: str | None = None
+) -> Tracker:
     """A tracker of the run with `identity` whose cell lies in `folder`; never raises.
 
     Args:
@@ -142,12 +144,13 @@ def start(mode: str, *, folder: Path, identity: Mapping[str, Any], meta: Mapping
         folder: the cell; W&B's files go to `folder/wandb`.
         identity: the record's `identity`, which becomes W&B's config, group and tags.
         meta: the record's `meta` as far as it is known, the config's `meta`.
+        group: the run's group; without one, the task and the method.
     """
     tracker = Tracker(resolve(mode), folder.absolute())
     if tracker.status != "off":
         task, baseline = identity["task"]["id"], identity["baseline"]["id"]
         tracker.open(
-            group=f"{task}/{baseline}",
+            group=group or f"{task}/{baseline}",
             job_type="run",
             name=f"{task}/{baseline}/{identity['seed']}",
             tags=[task, baseline, identity["protocol"], *(["control"] if identity["baseline"]["control"] else [])],
