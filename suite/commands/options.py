@@ -113,7 +113,7 @@ class CellCommand(click.Command):
         super().__init__(*args, **kwargs)
         self.flags = {"task": task_flag, "baseline": baseline_flag}
         settings = [option for option in setting_options() if option.name not in without]
-        self.static = [*self.params, *settings]
+        self.params = self.static = [*self.params, *settings]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         refs = {kind: split(peek(args, flag)) for kind, flag in self.flags.items()}
