@@ -12,17 +12,18 @@ sees this round's failures or all, the learning rates, the size of the pool.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from baselines.common.filtering import keep_highest, log_ratio, threshold
-from suite.config import setting, tunable
+from baselines.common.filtering import Filter, keep_highest, log_ratio, threshold
+from suite.config import retuned, setting, tunable
 from suite.oracle import Oracle
 from suite.policy import Acceptance, Filtered, Generator, Policy, Round
+from suite.seeding import Streams
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,13 @@ class Config:
 
     batch: int = setting(500, valid=(1, None), help="reward evaluations per round, m")
     epochs: int = tunable(7, 1, 100, log=True, valid=(1, None), help="epochs of the failure model, E")
-    filter_factor: float = tunable(2.29, 1.03, 16.0, log=True, valid=(1, None), help="1/f of the pool is kept")
-    pool: int = setting(24_000, valid=(2, None), help="fresh samples that are filtered in a round")
+    filter_factor: float = retuned(Filter, "filter_factor", 2.29)
+    pool: int = retuned(Filter, "pool", 24_000)
     failure_lr: float = tunable(
         3.03e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the failure model"
     )
-    distil_lr: float = tunable(3.83e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the distillation")
-    distil_epochs: int = tunable(4, 1, 4, valid=(1, None), help="passes over the kept samples")
+    distil_lr: float = retuned(Filter, "distil_lr", 3.83e-3)
+    distil_epochs: int = retuned(Filter, "distil_epochs", 4)
     algorithm: Literal["distillation", "filtering"] = setting(
         "distillation", help="Algorithm 2 (fine-tune on what passes) or 1 (keep every filter, reject)"
     )
@@ -55,8 +56,6 @@ class Config:
 
 LEAST_ACCEPTED = 100
 """Algorithm 1 leaves a filter out that would let fewer of `pool` prior samples pass: rejection would not end."""
-
-Streams = Callable[[str], torch.Generator]
 
 
 def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:

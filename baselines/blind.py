@@ -5,7 +5,7 @@ Its success rate is what the likelihood ratio reaches by leaving the prior's bul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,6 +16,7 @@ from baselines import banel
 from suite.config import retuned
 from suite.oracle import Oracle
 from suite.policy import Generator, Policy, Round
+from suite.seeding import Streams
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,6 @@ class Unanswered:
         return policy.sample(n, self._generator)
 
 
-def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
     """As many rounds as the budget has batches."""
     yield from banel.run(config, prior, cast(Oracle, Unanswered(oracle.remaining, rng("unanswered"))), rng)

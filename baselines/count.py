@@ -10,7 +10,7 @@ al., "#Exploration", arXiv 1611.04717 (2017), for SimHash.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +20,7 @@ from baselines.common.novelty import NoveltyConfig, one_hot, policy_gradient
 from suite.config import retuned, tunable
 from suite.oracle import Oracle
 from suite.policy import Generator, Round
+from suite.seeding import Streams
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Config(NoveltyConfig):
     bits: int = tunable(23, 0, 32, valid=(0, 62), help="bits of the SimHash; 0 counts whole strings")
 
 
-def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
     """Count a batch, then give 1 / √n as its bonus; the counts are kept over all rounds."""
     counts: Counter[object] = Counter()
     projection = torch.randn(

@@ -9,7 +9,7 @@ arXiv 1703.01310 (2017), section 3. ρ is a copy of the prior, updated online on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,7 @@ from suite.config import retuned, setting, tunable
 from suite.generators import Neural
 from suite.oracle import Oracle
 from suite.policy import Generator, Round
+from suite.seeding import Streams
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Config(NoveltyConfig):
     scale: float = setting(0.1, valid=(0, None), help="c, the source's 0.1")
 
 
-def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
     """Each sample updates the density model once; its gain in log-likelihood gives the bonus."""
     if not isinstance(prior, Neural):
         raise TypeError(

@@ -9,10 +9,9 @@ BaNEL paper uses it as a baseline and does not state how the bonus becomes a gra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from baselines.common.novelty import NoveltyConfig, policy_gradient
@@ -20,6 +19,7 @@ from baselines.common.novelty_net import RandomNetworkDistillation
 from suite.config import retuned, setting, tunable
 from suite.oracle import Oracle
 from suite.policy import Generator, Round
+from suite.seeding import Streams
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Config(NoveltyConfig):
     predictor_epochs: int = tunable(14, 1, 16, log=True, valid=(1, None), help="passes of the predictor over a batch")
 
 
-def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
     """Compute the bonus of a batch, then train the predictor on that batch."""
     net = RandomNetworkDistillation(
         prior, rng, features=config.features, lr=config.predictor_lr, epochs=config.predictor_epochs

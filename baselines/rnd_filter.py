@@ -6,16 +6,15 @@ The predictor is trained on the policy's own samples, as many in a round as othe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
-
-from baselines.common.filtering import keep_highest
+from baselines.common.filtering import Filter, keep_highest
 from baselines.common.novelty_net import RandomNetworkDistillation
-from suite.config import setting, tunable
+from suite.config import retuned, setting, tunable
 from suite.oracle import Oracle
 from suite.policy import Generator, Round
+from suite.seeding import Streams
 
 
 @dataclass(frozen=True)
@@ -23,16 +22,16 @@ class Config:
     """BaNEL's filter and RND's predictor."""
 
     batch: int = setting(500, valid=(1, None), help="samples that the predictor visits in a round")
-    filter_factor: float = tunable(1.36, 1.03, 16.0, log=True, valid=(1, None), help="1/f of the pool is kept")
-    pool: int = setting(24_000, valid=(2, None), help="fresh samples that are filtered in a round")
-    distil_lr: float = tunable(7.38e-4, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the distillation")
-    distil_epochs: int = tunable(3, 1, 4, valid=(1, None), help="passes over the kept samples")
+    filter_factor: float = retuned(Filter, "filter_factor", 1.36)
+    pool: int = retuned(Filter, "pool", 24_000)
+    distil_lr: float = retuned(Filter, "distil_lr", 7.38e-4)
+    distil_epochs: int = retuned(Filter, "distil_epochs", 3)
     features: int = setting(64, valid=(1, None), help="outputs of the two networks")
     predictor_lr: float = tunable(6.7e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the predictor")
     predictor_epochs: int = tunable(86, 1, 100, log=True, valid=(1, None), help="passes of the predictor over a batch")
 
 
-def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
     """As many rounds as the budget has batches."""
     policy = prior.clone()
     net = RandomNetworkDistillation(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
-
-from baselines.common.filtering import keep_highest
-from suite.config import setting, tunable
+from baselines.common.filtering import Filter, keep_highest
+from suite.config import retuned, tunable
 from suite.oracle import Oracle
 from suite.policy import Generator, Round
+from suite.seeding import Streams
 
 
 @dataclass(frozen=True)
@@ -18,13 +17,13 @@ class Config:
     """How far into the tail."""
 
     rounds: int = tunable(4, 1, 15, valid=(1, None), help="distillations")
-    filter_factor: float = tunable(2.57, 1.03, 16.0, log=True, valid=(1, None), help="1/f of the pool is kept")
-    pool: int = setting(24_000, valid=(2, None), help="fresh samples that are filtered in a round")
-    distil_lr: float = tunable(3.79e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the distillation")
-    distil_epochs: int = tunable(1, 1, 4, valid=(1, None), help="passes over the kept samples")
+    filter_factor: float = retuned(Filter, "filter_factor", 2.57)
+    pool: int = retuned(Filter, "pool", 24_000)
+    distil_lr: float = retuned(Filter, "distil_lr", 3.79e-3)
+    distil_epochs: int = retuned(Filter, "distil_epochs", 1)
 
 
-def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
     """`rounds` distillations of the least likely 1/f of the policy's samples."""
     policy = prior.clone()
     for _ in range(config.rounds):

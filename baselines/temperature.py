@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-
-import torch
 
 from suite.config import tunable
 from suite.oracle import Oracle
 from suite.policy import Generator, Round
+from suite.seeding import Streams
 
 
 @dataclass(frozen=True)
@@ -19,6 +18,6 @@ class Config:
     temperature: float = tunable(3.0, 1.0, 10.0, log=True, valid=(1e-3, None), help="divides every logit")
 
 
-def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
     """One round: the tempered prior."""
     yield Round(prior.tempered(config.temperature), {})

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-
-import torch
 
 from suite.oracle import Oracle
 from suite.policy import Generator, Round
+from suite.seeding import Streams
 
 
 @dataclass(frozen=True)
@@ -16,6 +15,6 @@ class Config:
     """Nothing to tune."""
 
 
-def run(config: Config, prior: Generator, oracle: Oracle, rng: Callable[[str], torch.Generator]) -> Iterator[Round]:
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
     """One round: the uniform policy."""
     yield Round(prior.uniform(), {})

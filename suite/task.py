@@ -21,6 +21,7 @@ class Task(Protocol):
     - `verify_heldout(x) -> bool (B,)`: the same answers, cheaper (a table), for held-out measurement;
     - `valid(x) -> bool (B,)`: which samples are well formed;
     - `success_log_probs(policy) -> float64 (S,) | None`: log p of every success, where they can be enumerated;
+    - `exact(policy) -> float | None`: the success rate, where it is known but successes are too many to list;
     - `space: int`: how many samples are well formed;
     - `extra: str`: the extra of this package that it needs, `hf` for `pip install 'sparse-reward-suite[hf]'`;
     - `assets: dict[str, str]`: sha256 of the files it needs, by name;
@@ -40,9 +41,6 @@ class Task(Protocol):
 
     def show(self, x: Tensor) -> list[str] | Tensor:
         """Samples as text, or as images float (B, H, W) in [0, 1]."""
-
-    def exact(self, policy: Policy) -> float | None:
-        """Success rate by enumeration; None where there is none."""
 
 
 def verified(verify: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -128,13 +126,22 @@ def enumerated(task: Task, policy: Policy) -> tuple[float | None, Tensor | None]
         ValueError: the rate is no number between 0 and 1.
     """
     log_p = success_log_probs(task, policy)
-    found = task.exact(policy) if log_p is None else log_p.exp().sum()
-    if found is None:
-        return None, None
-    rate = float(found)
+    if log_p is not None:
+        rate = float(log_p.exp().sum())
+    else:
+        own = getattr(task, "exact", None)
+        found = None if own is None else own(policy)
+        if found is None:
+            return None, None
+        rate = float(found)
     if not -ROUNDING <= rate <= 1 + ROUNDING:
         raise ValueError(f"the task's exact success rate is {rate:g}, not between 0 and 1")
     return rate, log_p
+
+
+def exact(task: Task, policy: Policy) -> float | None:
+    """The success rate by enumeration; None where the task enumerates nothing of this policy."""
+    return enumerated(task, policy)[0]
 
 
 PROPOSAL_TEMPERATURE = 2.0
@@ -160,5 +167,7 @@ def assets(task: Task) -> dict[str, str]:
 
 @torch.no_grad()
 def is_exact(task: Task) -> bool:
-    """Whether success rates of this task are enumerated."""
-    return task.exact(task.prior()) is not None
+    """Whether success rates of this task are enumerated; what it enumerates is checked where it is measured."""
+    prior = task.prior()
+    ways = (getattr(task, name, None) for name in ("success_log_probs", "exact"))
+    return any(way(prior) is not None for way in ways if way is not None)

@@ -84,9 +84,6 @@ class Decoys:
     def success_log_probs(self, policy: Policy) -> Tensor:
         return policy.log_prob(self.successes)
 
-    def exact(self, policy: Policy) -> float:
-        return float(self.success_log_probs(policy).exp().sum())
-
     def posterior(self, failures: Tensor) -> Factored:
         """Bayes: the prior over which cluster succeeds, given failures, int64 (B, 1 + members), with its policy.
 

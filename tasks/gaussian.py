@@ -64,9 +64,6 @@ class Gaussian:
     def success_log_probs(self, policy: Policy) -> Tensor:
         return policy.log_prob(torch.tensor(self.bins)[:, None])
 
-    def exact(self, policy: Policy) -> float:
-        return float(self.success_log_probs(policy).exp().sum())
-
     def proposal(self, prior: Generator) -> Policy:
         """The bins at random, two of 31 being successes."""
         return prior.uniform()

@@ -73,9 +73,6 @@ class Lock:
     def success_log_probs(self, policy: Policy) -> Tensor:
         return policy.log_prob(self.secret[None])
 
-    def exact(self, policy: Policy) -> float:
-        return float(self.success_log_probs(policy).exp().sum())
-
 
 class LockTune(Lock):
     """The lock with other secrets: for tuning, never reported."""

@@ -97,9 +97,6 @@ class Queens:
     def success_log_probs(self, policy: Policy) -> Tensor:
         return policy.log_prob(self.successes)
 
-    def exact(self, policy: Policy) -> float:
-        return float(self.success_log_probs(policy).exp().sum())
-
     def references(self) -> dict[str, Policy]:
         return {"uniform": self.prior().uniform()}
 

@@ -125,10 +125,6 @@ class Rna:
                 bases[place] = BASES[symbol]
         return "".join(bases)
 
-    def exact(self, policy: Policy) -> None:
-        """There are too many sequences."""
-        return
-
     def proposal(self, prior: Generator) -> Policy:
         """The prior with stems richer in G·C, where most successes lie."""
         return Fillings(self.config.target, self.config.au, min(self.config.au, PROPOSAL))

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from suite.config import setting, tunable
+
+
+@dataclass(frozen=True)
+class Filter:
+    """The fields of every filter; a method takes over each with a default of its own."""
+
+    filter_factor: float = tunable(2.0, 1.03, 16.0, log=True, valid=(1, None), help="1/f of the pool is kept")
+    pool: int = setting(24_000, valid=(2, None), help="fresh samples that are filtered in a round")
+    distil_lr: float = tunable(1e-3, 1e-4, 1e-2, log=True, valid=(0, None), help="learning rate of the distillation")
+    distil_epochs: int = tunable(1, 1, 4, valid=(1, None), help="passes over the kept samples")
 
 
 def log_ratio(log_prior: Tensor, log_failure: Tensor) -> Tensor:

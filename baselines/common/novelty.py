@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from suite.config import setting, tunable
 from suite.oracle import Oracle
 from suite.policy import Generator, Round
+from suite.seeding import Streams
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def policy_gradient(
     config: NoveltyConfig,
     prior: Generator,
     oracle: Oracle,
-    rng: Callable[[str], torch.Generator],
+    rng: Streams,
     bonus: Callable[[Tensor], Tensor],
 ) -> Iterator[Round]:
     """Collect failures, compute their novelty bonus, follow its policy gradient; one round per batch.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from baselines.common.novelty import one_hot
 from suite import compute
 from suite.policy import Generator
+from suite.seeding import Streams
 
 CLIP = 5.0
 """Whitened observations are clipped to ±5, as in arXiv 1810.12894."""
@@ -57,9 +56,7 @@ class RandomNetworkDistillation:
         epochs: passes of the predictor over each batch visited.
     """
 
-    def __init__(
-        self, prior: Generator, rng: Callable[[str], torch.Generator], *, features: int, lr: float, epochs: int
-    ) -> None:
+    def __init__(self, prior: Generator, rng: Streams, *, features: int, lr: float, epochs: int) -> None:
         self.vocab_size = prior.vocab_size
         self.epochs = epochs
         self.rng = rng

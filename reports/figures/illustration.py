@@ -52,6 +52,7 @@ def watch(seed: int = 0, *, budget: int = 2000, config: dict[str, object] | None
 
     from suite import config as configs
     from suite import registry
+    from suite import task as tasks
     from suite.cells.identity import cell_seed
     from suite.oracle import Oracle, Verifier
     from suite.seeding import Streams, derive
@@ -68,6 +69,9 @@ def watch(seed: int = 0, *, budget: int = 2000, config: dict[str, object] | None
         sampled.append(torch.bincount(x[:, 0], minlength=start.vocab_size).tolist())
         return task.verify(x)
 
+    def rate_of(policy: Any) -> float:
+        return float(tasks.exact(task, policy) or 0.0)
+
     own = cell_seed({"seed": seed, "task": {"id": TASK}, "baseline": {"id": BASELINE}})
     streams = Streams(derive(own, "method"))
     ledger = Ledger(Path(":memory:"))
@@ -80,11 +84,11 @@ def watch(seed: int = 0, *, budget: int = 2000, config: dict[str, object] | None
     for step in method.target(settings, prior.clone(), oracle, streams):
         fitted = [p for stream, p in fits if stream is streams(PURPOSE)]
         posterior = step.policy.log_prob(outcomes).exp().tolist()
-        rounds.append(Step(sampled[-1], fitted[-1], posterior, float(task.exact(step.policy))))
+        rounds.append(Step(sampled[-1], fitted[-1], posterior, rate_of(step.policy)))
         fits.clear()
     ledger.close()
     successes = task.verify(outcomes).nonzero()[:, 0].tolist()
-    return Steps(task.show(outcomes), start.probabilities()[0].tolist(), successes, float(task.exact(start)), rounds)
+    return Steps(task.show(outcomes), start.probabilities()[0].tolist(), successes, rate_of(start), rounds)
 
 
 def _watched(table: Table) -> Any:

@@ -9,6 +9,7 @@ from scipy import stats
 
 from reports.gate.plan import GatedCell
 from reports.gate.quantities import Subject
+from suite import task as tasks
 from suite.cells import verify
 from suite.measure import leak
 from suite.measure.estimators import SAMPLES
@@ -152,7 +153,7 @@ def _counted(of: Subject) -> Iterable[tuple[int, int, float]]:
     last = result["curve"][-1]
     if last["estimator"] == "monte-carlo":
         policy = _final(of)
-        rate = None if policy is None else of.task.exact(policy)
+        rate = None if policy is None else tasks.exact(of.task, policy)
         if rate is not None:
             yield round(last["success_rate"] * last["n"]), last["n"], rate
 

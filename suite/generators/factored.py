@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from suite import compute
 from suite.generators.neural import Neural
-from suite.policy import Policy, Tempered
 
 MOST = 0.5
 """Largest share of a distribution that one epoch replaces: outcomes that a fit lacks are not lost at once."""
@@ -90,12 +89,6 @@ class Factored(Neural):
                 self.logits.copy_((p / p.sum(dim=-1, keepdim=True)).log().clamp(min=NEVER))
                 compute.count(x.numel(), 3 * self.flops_per_token * x.numel())
         return loss
-
-    def tempered(self, temperature: float) -> Policy:
-        return Tempered(self, temperature)
-
-    def uniform(self) -> Policy:
-        return Tempered(self, float("inf"))
 
 
 class Table(Factored):

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from suite.generators.neural import Neural
-from suite.policy import Policy, Tempered
 
 ROWS = 64
 """Strings that are put through the model at once without gradients."""
@@ -100,9 +99,3 @@ class CausalLM(Neural):
 
     def _malformed(self, x: Tensor) -> Tensor:
         return (self._after_end(x) & (x != self.fill)).any(dim=1)
-
-    def tempered(self, temperature: float) -> Policy:
-        return Tempered(self, temperature)
-
-    def uniform(self) -> Policy:
-        return Tempered(self, float("inf"))

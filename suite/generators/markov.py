@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from suite import compute
 from suite.generators.factored import MOST, NEVER
 from suite.generators.neural import Neural, draw
-from suite.policy import Policy, Tempered
+from suite.policy import Policy
 
 DAMPING = 0.01
 """Added to the share of samples that stand at a symbol: where fewer do, a fit moves less than half as far."""
@@ -102,9 +102,6 @@ class Markov(Neural):
         t, v = self.length, self.vocab_size
         cell = (torch.arange(t) * v + before(x)) * v + x  # (B, T)
         return torch.bincount(cell.flatten(), w.repeat_interleave(t), minlength=t * v * v).view(t, v, v)
-
-    def tempered(self, temperature: float) -> Policy:
-        return Tempered(self, temperature)
 
     def uniform(self) -> Policy:
         """Uniform over the strings that have probability: a symbol as likely as there are ways to go on after it."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from suite import compute
+from suite.policy import Policy, Tempered
 
 
 class Neural(nn.Module, abc.ABC):
@@ -98,6 +99,14 @@ class Neural(nn.Module, abc.ABC):
     def clone(self) -> Self:
         """An independent copy with the same weights."""
         return copy.deepcopy(self)
+
+    def tempered(self, temperature: float) -> Policy:
+        """The same generator with every conditional probability raised to 1 / temperature."""
+        return Tempered(self, temperature)
+
+    def uniform(self) -> Policy:
+        """Uniform over symbols, one by one; a subclass with malformed strings overrides it."""
+        return Tempered(self, float("inf"))
 
 
 def draw(cdf: Tensor, generator: torch.Generator) -> Tensor:

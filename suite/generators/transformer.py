@@ -18,7 +18,6 @@ from torch.nn import functional as F
 
 from suite.generators.neural import Neural, draw
 from suite.generators.tree import Forest, PrefixTree
-from suite.policy import Policy, Tempered
 
 PADDING = 2
 """Most places per prefix that families are padded to."""
@@ -133,14 +132,6 @@ class Transformer(Neural):
             return torch.ones_like(x, dtype=torch.bool)
         ends = x == self.shape.end
         return (ends.cumsum(dim=1) - ends.long()) == 0
-
-    # -- the policies made from it ------------------------------------------------------------------------------
-
-    def tempered(self, temperature: float) -> Policy:
-        return Tempered(self, temperature)
-
-    def uniform(self) -> Policy:
-        return Tempered(self, float("inf"))
 
     # -- without gradients, one walk over distinct prefixes ----------------------------------------------------
 

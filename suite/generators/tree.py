@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from suite.policy import Policy
 
 
 class Level(NamedTuple):
@@ -117,3 +120,9 @@ class Forest:
     def scatter(self, values: list[Tensor]) -> Tensor:
         """Values of the rows of each tree as values of the rows of x, (B,)."""
         return torch.cat(values)[self.row]
+
+
+def log_prob_by_prefixes(policy: Policy, x: Tensor, forest: Forest) -> Tensor:
+    """log p(x), float (B,), of the strings of a forest: each distinct prefix once where the policy can walk it."""
+    walk: Callable[[Forest], Tensor] | None = getattr(policy, "log_prob_forest", None)
+    return policy.log_prob(x) if walk is None else walk(forest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import ClassVar
 from safetensors.torch import load_file
 from torch import Tensor
 
+from suite.policy import Generator, Policy
 from suite.store.assets import read_manifest
 from tasks.addition.attacker import Attacker
 from tasks.addition.pretrain import Recipe
@@ -22,7 +24,7 @@ class Config:
     """Nothing to set: target and attacker are fixed, so that results are comparable."""
 
 
-class Attack:
+class Attack(abc.ABC):
     """Questions of the recipe's grammar that its target answers wrongly; subclasses say which rates are exact."""
 
     config: Config
@@ -55,6 +57,10 @@ class Attack:
         net = self.recipe.target_net()
         net.load_state_dict(load_file(self.folder / "target.safetensors"))
         return self.recipe.target(net)
+
+    @abc.abstractmethod
+    def proposal(self, prior: Generator) -> Policy:
+        """Where importance sampling looks for successes besides the policy."""
 
     def valid(self, x: Tensor) -> Tensor:
         """Well formed, and without leading zeros where they are not allowed, bool (B,)."""

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from safetensors.torch import load_file
 from torch import Tensor
 
-from suite.generators import Forest
+from suite.generators import Forest, log_prob_by_prefixes
 from suite.policy import Generator, Policy
 from tasks.addition.attack import Attack
 from tasks.addition.attacker import UniformQuestions
@@ -58,11 +58,7 @@ class Addition(Attack):
 
     def success_log_probs(self, policy: Policy) -> Tensor:
         """log p of every success, float64 (S,)."""
-        walk: Callable[[Forest], Tensor] | None = getattr(policy, "log_prob_forest", None)
-        return policy.log_prob(self.successes) if walk is None else walk(self.success_forest)
-
-    def exact(self, policy: Policy) -> float:
-        return float(self.success_log_probs(policy).exp().sum())
+        return log_prob_by_prefixes(policy, self.successes, self.success_forest)
 
     def references(self) -> dict[str, Policy]:
         return {"uniform": UniformQuestions(self.grammar, self.leading_zeros)}

@@ -28,10 +28,6 @@ class Addition6(Attack):
 
     recipe: ClassVar[Recipe] = RECIPES["addition6-v1"]
 
-    def exact(self, policy: Policy) -> None:
-        """There are too many questions."""
-        return
-
     def proposal(self, prior: Generator) -> Policy:
         """Questions of all lengths alike: leading zeros, and the short and mixed ones that the prior seldom writes."""
         return QuestionsByLength(self.grammar)

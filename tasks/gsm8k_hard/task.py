@@ -25,7 +25,6 @@ from torch import Tensor
 from suite.config import setting
 from suite.errors import UserError
 from suite.generators.hf import CausalLM
-from suite.policy import Policy
 from tasks.common.extras import library
 from tasks.gsm8k_hard.loading import load_model, load_rows
 
@@ -127,10 +126,6 @@ class Gsm8kHard:
     def valid(self, x: Tensor) -> Tensor:
         """True (B,) where a solution holds a number."""
         return torch.tensor([last_number(text) is not None for text in self.show(x)], device=x.device).bool()
-
-    def exact(self, policy: Policy) -> None:
-        """Solutions cannot be enumerated."""
-        return
 
 
 class Gsm8kHardTune(Gsm8kHard):

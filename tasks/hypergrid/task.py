@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from suite.generators import Forest, Transformer
+from suite.generators import Forest, Transformer, log_prob_by_prefixes
 from suite.policy import Policy
 from suite.store.assets import read_manifest
 from tasks.common import ASSETS
@@ -78,11 +78,7 @@ class Hypergrid:
         return Forest(self.successes, SIDE, None)
 
     def success_log_probs(self, policy: Policy) -> Tensor:
-        walk: Callable[[Forest], Tensor] | None = getattr(policy, "log_prob_forest", None)
-        return policy.log_prob(self.successes) if walk is None else walk(self.success_forest)
-
-    def exact(self, policy: Policy) -> float:
-        return float(self.success_log_probs(policy).exp().sum())
+        return log_prob_by_prefixes(policy, self.successes, self.success_forest)
 
     def references(self) -> dict[str, Policy]:
         return {"uniform": self.prior().uniform()}

@@ -94,10 +94,6 @@ class Digits:
     def show(self, x: Tensor) -> Tensor:
         return to_images(x.cpu())
 
-    def exact(self, policy: Policy) -> None:
-        """Sixes cannot be enumerated."""
-        return
-
     def quantities(self, policy: Policy) -> dict[str, float]:
         """`log_known`: log of the probability of all known sixes together, the paper's success rate, in nats.
 

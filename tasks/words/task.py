@@ -19,7 +19,6 @@ from torch import Tensor
 
 from suite.config import setting
 from suite.generators import Transformer
-from suite.policy import Policy
 from suite.store.assets import read_manifest
 from tasks.common import ASSETS
 from tasks.words.pretrain import QUESTIONS, pretrain, solver
@@ -60,10 +59,6 @@ class WordProblems:
 
     def show(self, x: Tensor) -> list[str]:
         return decode(x)
-
-    def exact(self, policy: Policy) -> None:
-        """Solutions cannot be enumerated."""
-        return
 
     @classmethod
     def pretrain(cls, say: Callable[[str], None]) -> None:

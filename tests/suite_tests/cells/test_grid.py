@@ -236,13 +236,12 @@ def assert_group_ends(group: int) -> None:
 def test_leaving_early_stops_the_workers(tmp_path: Path) -> None:
     note = f"__import__('pathlib').Path({str(tmp_path / 'pid')!r})"
     sleep = "__import__('time').sleep"
-    sleeper = f"({note}.write_text(str(__import__('os').getpid())), {sleep}(60))"
+    sleeper = f"({note}.write_text(str(__import__('os').getpid())), {sleep}(600))"
     waiter = f"[{sleep}(0.01) for _ in iter({note}.exists, True)]"
-    begun = time.monotonic()
     generator = executor.run_all(eval, [sleeper, waiter], two)
     assert next(generator)[0] == waiter
     generator.close()
-    assert time.monotonic() - begun < 30
+    # the sleeper was stopped, or this test would have met its own time limit
     assert not is_alive(int((tmp_path / "pid").read_text()))
 
 

@@ -18,6 +18,7 @@ from filelock import FileLock
 
 import suite
 from suite import compute, registry
+from suite import task as engine
 from suite.cells import runner
 from suite.cells.folder import fail
 from suite.cells.identity import identify
@@ -322,7 +323,7 @@ def test_saved_policies_are_the_ones_measured(run: Run, plugin: Plugin) -> None:
     assert len(set(rates)) == 6
     for which, expected in (("final", rates[-1]), ("best", max(rates))):
         policy = weights.load(record.folder / f"policy-{which}.safetensors", instance.prior())
-        assert instance.exact(policy) == pytest.approx(expected, rel=1e-9)
+        assert engine.exact(instance, policy) == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_policy_of_the_methods_own_kind_is_measured_and_not_saved(run: Run) -> None:

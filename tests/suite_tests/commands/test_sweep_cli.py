@@ -9,7 +9,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,10 +173,8 @@ def test_a_postgresql_that_does_not_answer(
     file.write_text(yaml.safe_dump(content))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"{scheme}://me@127.0.0.1:{silent.getsockname()[1]}/studies"
-        begun = time.monotonic()
         line = refused(["sweep", str(file), "--storage", url, "--results", str(tmp_path / "results")], capsys)
     assert "cannot be reached: connection timeout expired" in line
-    assert time.monotonic() - begun < 30
     assert not (tmp_path / "results").exists()
 
 

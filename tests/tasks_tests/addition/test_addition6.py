@@ -13,6 +13,7 @@ import torch
 from scipy import stats
 
 from suite import registry
+from suite import task as engine
 from suite.store import assets
 from tasks.addition import attack as addition_attack
 from tasks.addition import pretrain as addition_pretrain
@@ -215,5 +216,5 @@ def test_the_recipe_makes_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert without.valid(x).tolist() == [True, False, False]
     assert not with_zeros.verify(x)[2]
     assert with_zeros.verify(x)[0] == without.verify(x)[0]
-    assert with_zeros.exact(with_zeros.prior()) is None
+    assert engine.exact(with_zeros, with_zeros.prior()) is None
     assert with_zeros.show(x) == ["12+34=", "012+34=", "12+="]
