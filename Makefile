@@ -17,7 +17,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
-.PHONY: install leaderboard sweeps test test-fast test-server test-all check gate docs format clean
+.PHONY: install leaderboard sweeps test test-fast test-server test-all check engine gate docs format clean
 
 install: $(STAMP)
 
@@ -55,6 +55,10 @@ check: $(STAMP)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Accept the sources behind a cell's numbers with the number in suite/engine.py; docs/decisions/009 says when.
+engine: $(STAMP)
+	$(BIN)/python tests/gate/engine.py
 
 # Is the code worse than its reference, or slower than it was? Runs the gated cells afresh; MODE=nightly takes more seeds.
 # Slower than here before (.speed.json), or, with AGAINST=origin/main, than the commit that HEAD shares with that.

@@ -1,3 +1,3 @@
-"""The engine's version: written into every record, and the distribution's version."""
+"""The version of the distribution, for users; what decides whether results are comparable is suite/engine.py."""
 
 __version__ = "0.1.0"

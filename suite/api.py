@@ -65,7 +65,8 @@ def run(
     Raises:
         UserError: bad input; nothing was written.
     """
-    from suite.cells.runner import run_cell  # imports torch
+    from suite.cells.identity import identify, warn_of_earlier_engines  # imports torch
+    from suite.cells.runner import run_cell
 
     spec = CellSpec(
         task,
@@ -81,6 +82,7 @@ def run(
         device=device,
         threads=threads,
     )
+    warn_of_earlier_engines([identify(spec)], results)
     return run_cell(
         spec, results=results, tracking=tracking, force=force, tuning=tuning, sweep=sweep, progress=progress
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -28,3 +30,13 @@ class Streams:
         if purpose not in self._streams:
             self._streams[purpose] = torch.Generator(self._device).manual_seed(derive(self._seed, purpose))
         return self._streams[purpose]
+
+
+def cell_seed(identity: Mapping[str, Any]) -> int:
+    """The seed that all streams of a cell derive from; methods of one seed share no random numbers."""
+    return derive(identity["seed"], identity["task"]["id"], identity["baseline"]["id"])
+
+
+def heldout_stream(identity: Mapping[str, Any], index: int) -> torch.Generator:
+    """The random numbers that measure point `index` of a cell's curve."""
+    return Streams(derive(cell_seed(identity), "heldout", index), identity["device"])("draw")

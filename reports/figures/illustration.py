@@ -53,9 +53,8 @@ def watch(seed: int = 0, *, budget: int = 2000, config: dict[str, object] | None
     from suite import config as configs
     from suite import registry
     from suite import task as tasks
-    from suite.cells.identity import cell_seed
     from suite.oracle import Oracle, Verifier
-    from suite.seeding import Streams, derive
+    from suite.seeding import Streams, cell_seed, derive
     from suite.store.ledger import Ledger
 
     task_entry, method = registry.load("task", TASK), registry.load("baseline", BASELINE)

@@ -29,7 +29,7 @@ class Manifest(msgspec.Struct):
     command: str
     commit: str | None
     dirty: bool | None
-    engine: str
+    engine: int | str
     python: str
     platform: Platform
     created: str

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from reports.read import shape
+from suite.engine import ENGINE
 from suite.errors import UserError
-from suite.store import records as engine
+from suite.store import records as store
 from suite.store.records import Record, canonical
 
 
@@ -23,7 +25,7 @@ def read(*results: Path | str | None) -> tuple[list[Record], list[str]]:
     """
     whole: list[Record] = []
     broken: list[str] = []
-    for folder in dict.fromkeys(map(engine.results_folder, results or [None])):
+    for folder in dict.fromkeys(map(store.results_folder, results or [None])):
         found, lines = _read(folder)
         whole += found
         broken += lines
@@ -33,7 +35,7 @@ def read(*results: Path | str | None) -> tuple[list[Record], list[str]]:
 def _read(folder: Path) -> tuple[list[Record], list[str]]:
     if not folder.is_dir():
         raise UserError(f"no results folder {folder}; give one with --results, or make it with `suite bench`")
-    found, broken = engine.scan(folder)
+    found, broken = store.scan(folder)
     whole = []
     for record in found:
         if wrong := shape.fault(record):
@@ -61,14 +63,16 @@ def current(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """The records a leaderboard may use, and one line for each thing left out.
 
     One record per cell (of two that disagree, a finished and then the earlier one). Of records made by
-    several versions of a task's or a method's source, those of the version that ran last: `suite bench` would
-    run the others again.
+    several versions of a task's or a method's source, or by several engines, those of the version that ran last:
+    `suite bench` would run the others again.
     """
     kept, lines = _one_per_cell(records)
     kept, old = _newest(kept, task_key, lambda r: (r.identity["task"]["source_sha256"], _assets(r)))
     lines += _left_out(old, "of the task's source or weights", lambda r: r.task)
     kept, old = _newest(kept, row_key, lambda r: r.identity["baseline"]["source_sha256"])
     lines += _left_out(old, "of the method's source", lambda r: r.baseline)
+    kept, old = _newest(kept, row_key, lambda r: r.engine)
+    lines += _left_out(old, "of the engine", lambda r: r.baseline)
     return kept, lines
 
 
@@ -92,8 +96,14 @@ def notices(records: Sequence[Record]) -> list[str]:
     lines += [f"failed: {_name(record)}: {_error(record)}" for record in failed[:5]]
     if len(failed) > 5:
         lines.append(f"failed: and {len(failed) - 5} more")
-    for field in ("protocol", "duplicates", "budget", "heldout", "points", "device", "threads"):
-        values = sorted({record.points if field == "points" else record.identity[field] for record in records})
+    others = Counter(record.engine for record in records if record.engine != ENGINE)
+    for number, count in sorted(others.items()):
+        lines.append(
+            f"{count} records are of engine {number}, this is engine {ENGINE}, whose results may differ: "
+            "`suite bench` would run them again"
+        )
+    for field in ("protocol", "duplicates", "budget", "heldout", "points", "device", "threads", "engine"):
+        values = sorted({_setting(record, field) for record in records})
         if len(values) > 1:
             lines.append(f"mixed {field}: {', '.join(map(str, values))}; nothing is averaged across them")
     seeds = Counter(row_key(record) for record in records if record.status == "finished")
@@ -101,6 +111,10 @@ def notices(records: Sequence[Record]) -> list[str]:
     if alone:
         lines.append(f"one seed only, so no interval and no test: {', '.join(sorted(alone))}")
     return lines
+
+
+def _setting(record: Record, field: str) -> Any:
+    return getattr(record, field) if field in ("points", "engine") else record.identity[field]
 
 
 def _one_per_cell(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
@@ -124,8 +138,6 @@ def _why(first: Record, other: Record) -> str:
         return "one failed"
     if first.meta.get("platform") != other.meta.get("platform"):
         return "made on different platforms"
-    if first.meta.get("engine") != other.meta.get("engine"):
-        return "made by different versions of the engine"
     return "though made on equal platforms: `suite verify --rerun` tells which is right"
 
 

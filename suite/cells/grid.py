@@ -95,6 +95,8 @@ def run_grid(
     Raises:
         UserError: bad input, before any cell is run.
     """
+    from suite.cells.identity import warn_of_earlier_engines  # imports torch
+
     place = dispatch.parse(executor, jobs)
     folder = results_folder(results).absolute()  # a worker elsewhere stands in another directory
     cells = _identified(specs)
@@ -119,6 +121,7 @@ def run_grid(
                 missing.append(Call(name, cell.spec, str(folder), tracking, of_cell, group_of(cells)))
             else:
                 report(name, earlier, False)
+        warn_of_earlier_engines((cells[call.name].identity for call in missing), folder)
         while missing:
             missing = _pass(outcomes, missing, cells, folder, report)
     return [found[name] for name in cells]

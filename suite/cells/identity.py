@@ -1,23 +1,24 @@
-"""What a cell is before it runs: everything that its result depends on, checked and hashed, and its random numbers."""
+"""What a cell is before it runs: everything that its result depends on, checked and hashed."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from suite import config as configs
-from suite import registry
+from suite import engine, registry
 from suite import task as tasks
 from suite.cells.spec import SETTINGS, CellSpec
 from suite.errors import UserError
 from suite.measure import estimators
-from suite.seeding import Streams, derive
 from suite.store import records
 from suite.store.records import Record
 from suite.task import Task
@@ -47,6 +48,14 @@ class Identity:
             return None
         record = records.read(path)
         return record if record.status == "finished" else None
+
+    def earlier_engines(self, results: Path | str | None) -> list[int]:
+        """The earlier engines of which there is a finished record of this cell: the same but for the engine."""
+        return [n for n in range(engine.ENGINE) if self._of_engine(n).finished(results) is not None]
+
+    def _of_engine(self, number: int) -> Identity:
+        content = {name: value for name, value in self.content.items() if name != "engine"}
+        return dataclasses.replace(self, content=content | ({"engine": number} if number else {}))
 
 
 def identify(spec: CellSpec) -> Identity:
@@ -84,9 +93,22 @@ def identify(spec: CellSpec) -> Identity:
             "source_sha256": registry.source_sha256(baseline_entry),
             "control": baseline_entry.id in registry.controls(),
         },
+        "engine": engine.ENGINE,
         **resolved.settings(),
     }
     return Identity(content, task_entry, task_config, baseline_entry, config)
+
+
+def warn_of_earlier_engines(identities: Iterable[Identity], results: Path | str | None) -> None:
+    """One line on stderr for each earlier engine that has finished some of these cells, of which this one has not."""
+    missing = [identity for identity in identities if identity.finished(results) is None]
+    found = Counter(number for identity in missing for number in identity.earlier_engines(results))
+    for number, count in sorted(found.items()):
+        print(
+            f"warning: engine {number} has finished {count} of these cells; this is engine {engine.ENGINE}, whose "
+            "results may differ, so they run again (the old records stay)",
+            file=sys.stderr,
+        )
 
 
 def spec_of(content: Mapping[str, Any]) -> CellSpec:
@@ -161,13 +183,3 @@ def resolve_heldout(heldout: str, is_exact: Callable[[], bool], task_id: str) ->
     if not is_exact():
         raise UserError(f"--heldout exact, but {task_id} enumerates no successes; use --heldout {estimators.SAMPLES}")
     return heldout
-
-
-def cell_seed(identity: Mapping[str, Any]) -> int:
-    """The seed that all streams of a cell derive from; methods of one seed share no random numbers."""
-    return derive(identity["seed"], identity["task"]["id"], identity["baseline"]["id"])
-
-
-def heldout_stream(identity: Mapping[str, Any], index: int) -> torch.Generator:
-    """The random numbers that measure point `index` of a cell's curve."""
-    return Streams(derive(cell_seed(identity), "heldout", index), identity["device"])("draw")

@@ -15,13 +15,13 @@ import torch
 from suite import compute, registry
 from suite import config as configs
 from suite.cells import folder as cell
-from suite.cells.identity import Identity, blamed_on, build_task, cell_seed, check_device, heldout_stream, identify
+from suite.cells.identity import Identity, blamed_on, build_task, check_device, identify
 from suite.cells.spec import CellSpec
 from suite.errors import BudgetExhausted, UserError
 from suite.measure import estimators
 from suite.oracle import Oracle, Verifier
 from suite.policy import Generator, Policy, Round
-from suite.seeding import Streams, derive
+from suite.seeding import Streams, cell_seed, derive, heldout_stream
 from suite.store import ledger, provenance, records, weights
 from suite.store.ledger import Ledger
 from suite.store.records import Record
@@ -70,7 +70,6 @@ def run_cell(
         cell.set_aside(identity, results)
     with cell.opened(identity, results) as (folder, earlier, attempt):
         if earlier is not None:
-            provenance.warn_if_engine_differs(earlier.meta)
             return earlier
         before = torch.get_num_threads()
         torch.set_num_threads(spec.threads)

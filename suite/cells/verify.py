@@ -21,9 +21,11 @@ from suite import config as configs
 from suite import registry
 from suite import task as tasks
 from suite.cells import runner
-from suite.cells.identity import heldout_stream, kept_task, spec_of
+from suite.cells.identity import identify, kept_task, spec_of
+from suite.engine import ENGINE
 from suite.errors import UserError, said
 from suite.measure import estimators
+from suite.seeding import heldout_stream
 from suite.store import ledger, records, weights
 from suite.store.ledger import Ledger
 from suite.store.records import Record
@@ -49,7 +51,7 @@ class Verdict(NamedTuple):
     baseline: str
     seed: int
     verified: bool | None
-    """None where nothing can be checked: a failed run, or a source that changed since."""
+    """None where nothing can be said: a failed run, a source that changed since, another engine's other numbers."""
     checks: list[Check]
 
 
@@ -94,10 +96,13 @@ def verify_one(record: Record, *, rerun: bool = False) -> Verdict:
         torch.set_num_threads(record.identity["threads"])
         try:
             task = task_of(record)
-            checks += [*check_ledger(record, task), *check_summary(record), *check_policies(record, task)]
-            if rerun:
-                checks.append(_rerun_or_note(record))
-            verified = all(check.ok for check in checks)
+            checks += [*check_ledger(record, task), *check_summary(record)]
+            measured = check_policies(record, task) + ([_rerun_or_note(record)] if rerun else [])
+            verified = all(check.ok for check in (*checks, *measured))
+            if record.engine != ENGINE and all(check.ok for check in checks) and not verified:
+                verified = None  # another engine may measure other numbers: that refutes nothing
+                measured.append(Check("engine", False, f"the record is of engine {record.engine}, this is {ENGINE}"))
+            checks += measured
         except UserError as error:  # a plug-in that is not here, assets that are missing, a task that changed
             checks.append(Check("source", False, str(error)))
         except (Exception, SystemExit) as error:  # of the task's own code: the other records are still to be checked
@@ -238,9 +243,10 @@ def check_rerun(record: Record) -> Check:
     Raises:
         UserError: it cannot be run here, or its sources changed since.
     """
+    spec = spec_of(record.identity)
+    if identify(spec).cell != record.cell:
+        raise UserError("the sources or the engine changed since: this is another cell now")
     with tempfile.TemporaryDirectory() as folder:
-        again = runner.run_cell(spec_of(record.identity), results=folder, tracking="off")
-    if again.cell != record.cell:
-        raise UserError("the sources changed since: this is another cell now")
+        again = runner.run_cell(spec, results=folder, tracking="off")
     same = records.canonical(again.result) == records.canonical(record.result)
     return Check("rerun", same, "equal" if same else "the result differs")

@@ -36,12 +36,14 @@ def command(
     `--task.field=value`; name a task and a baseline before --help to see them. A run that was interrupted resumes from
     its ledger; one that has a record is not run again.
     """
+    from suite.cells.identity import identify, warn_of_earlier_engines
     from suite.cells.runner import run_cell
 
     require_login(tracking)
     settings = settings_of(given)
     fields = fields_of(config_file, given)
     spec = CellSpec(task, baseline, config=fields.config, task_config=fields.task_config, **settings)
+    warn_of_earlier_engines([identify(spec)], results)
     with progress.of_run(spec.budget, quiet) as show:
         record = run_cell(spec, results=results, tracking=tracking, force=force, tuning=fields.tuning, progress=show)
     if not quiet:

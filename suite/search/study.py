@@ -247,8 +247,9 @@ def _check(name: str, found: object, expected: dict[str, Any]) -> None:
         raise UserError(f"the study {name} is of another sweep; give another --study or --storage")
     if found != expected:
         raise UserError(
-            f"the task's or the method's source changed since the study {name} began, and its trials are of the other"
-            f" code; search again with --study {name}-2, which sweep-best then takes too, or go back to that code"
+            f"the task's, the method's or the engine's source changed since the study {name} began, and its trials are"
+            f" of the other code; search again with --study {name}-2, which sweep-best then takes too, or go back to"
+            " that code"
         )
 
 

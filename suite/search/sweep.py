@@ -21,6 +21,7 @@ from suite import config as configs
 from suite import registry
 from suite.cells.spec import SETTINGS, CellSpec
 from suite.config import FieldSpec, nearest, setting, specs
+from suite.engine import ENGINE
 from suite.errors import UserError
 from suite.store.records import canonical
 
@@ -111,10 +112,10 @@ class Sweep:
     def random(self) -> bool:
         return bool(self.content["method"] == "random")
 
-    def sources(self) -> dict[str, str]:
-        """The hashes of the code that gives the trials their values."""
+    def sources(self) -> dict[str, str | int]:
+        """What tells the code that gives the trials their values: the hashes of its sources, the engine's number."""
         loaded = (registry.load("task", self.cell.task), registry.load("baseline", self.cell.baseline))
-        return {entry.kind: registry.source_sha256(entry) for entry in loaded}
+        return {entry.kind: registry.source_sha256(entry) for entry in loaded} | {"engine": ENGINE}
 
     def defaults(self) -> dict[str, Any]:
         """The shipped defaults of what is searched, where they lie in the search space."""

@@ -7,7 +7,6 @@ import platform
 import socket
 import subprocess
 import traceback
-import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 
 from suite._version import __version__
+from suite.engine import ENGINE
 
 
 def meta(
@@ -38,7 +38,8 @@ def meta(
         },
         "commit": commit,
         "dirty": dirty,
-        "engine": __version__,
+        "engine": ENGINE,
+        "version": __version__,
         "tuning": None if tuning is None else dict(tuning),
         "sweep": None if sweep is None else dict(sweep),
         "policies": [],
@@ -61,14 +62,6 @@ def _named(path: Path) -> str:
     """The name of a file; with its folder where it is the engine's, which has a task.py like anyone else."""
     engine = Path(__file__).resolve().parents[1]
     return path.relative_to(engine.parent).as_posix() if path.is_relative_to(engine) else path.name
-
-
-def warn_if_engine_differs(earlier: Mapping[str, Any]) -> None:
-    if earlier.get("engine") != __version__:
-        warnings.warn(
-            f"this record was made by engine {earlier.get('engine')}, this is {__version__}; --force runs again",
-            stacklevel=3,
-        )
 
 
 @functools.cache

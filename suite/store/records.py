@@ -70,6 +70,11 @@ class Record:
         return str(self.identity.get("points", "all"))  # older records have the whole curve
 
     @property
+    def engine(self) -> int:
+        """The number of the engine that made it; 0 where it is of before engines had numbers."""
+        return int(self.identity.get("engine", 0))
+
+    @property
     def status(self) -> str:
         return str(self.result["status"])
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from suite.engine import ENGINE
 from suite.measure import intervals
 from suite.store import records
 
@@ -71,6 +72,7 @@ class Results:
             "points": "all",
             "device": "cpu",
             "threads": 1,
+            "engine": ENGINE,
         } | identity
         steps = max(1, len(rates) - 1)
         spent = nre or [0 if control else content["budget"] * i // steps for i in range(len(rates))]
@@ -119,6 +121,7 @@ def identity_of(task: str, baseline: str, seed: int, n: int | None) -> dict[str,
         "heldout": "exact" if n is None else str(n),
         "device": "cpu",
         "threads": 1,
+        "engine": ENGINE,
     }
 
 
@@ -192,7 +195,8 @@ def usual_meta() -> dict[str, Any]:
         "platform": {},
         "commit": None,
         "dirty": None,
-        "engine": "0.1.0",
+        "engine": ENGINE,
+        "version": "0.1.0",
         "tuning": None,
         "attempt": 1,
         "tracking": "off",

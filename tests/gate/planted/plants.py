@@ -83,7 +83,7 @@ PLANTS = (
     ),
     plant(
         "one seed used for all",
-        ("suite/cells/identity.py", 'derive(identity["seed"], identity["task"]', 'derive(0, identity["task"]'),
+        ("suite/seeding.py", 'derive(identity["seed"], identity["task"]', 'derive(0, identity["task"]'),
     ),
     plant(
         "estimator drops invalid samples",

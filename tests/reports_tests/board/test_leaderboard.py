@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from reports.board import leaderboard
 from reports.read import select
+from suite.engine import ENGINE
 from suite.measure import intervals
 from suite.store import records
 
@@ -250,6 +252,37 @@ def test_rows_of_an_edited_method_are_those_of_its_newest_source(results: Any, r
     assert rows()["banel"].success_final_seeds == (0.3,)
     _, left_out = select.current(records.scan(results.folder)[0])
     assert left_out == ["2 records of an earlier version of the method's source left out: banel"]
+
+
+def test_rows_of_two_engines_are_those_of_the_engine_that_ran_last(results: Any, rows: Rows) -> None:
+    """As after an update: one seed ran again by now. What an earlier engine left is said, and never averaged in."""
+    for seed in (0, 1):
+        results.add(seed=seed, rates=(4e-4, 0.1), engine=ENGINE - 1, meta={"finished": "2026-01-01T00:00:00+00:00"})
+    results.add("tail", rates=(4e-4, 0.2), engine=ENGINE - 1, meta={"finished": "2026-01-01T00:00:00+00:00"})
+    results.add(seed=0, rates=(4e-4, 0.3), meta={"finished": "2026-01-02T00:00:00+00:00"})
+    assert rows()["banel"].success_final_seeds == (0.3,)
+    assert rows()["tail"].success_final_seeds == (0.2,)
+    kept, left_out = select.current(records.scan(results.folder)[0])
+    assert left_out == ["2 records of an earlier version of the engine left out: banel"]
+    lines = select.notices(kept)
+    assert lines[0] == (
+        f"1 records are of engine {ENGINE - 1}, this is engine {ENGINE}, whose results may differ: "
+        "`suite bench` would run them again"
+    )
+    assert f"mixed engine: {ENGINE - 1}, {ENGINE}; nothing is averaged across them" in lines
+
+
+def test_records_of_before_engines_had_numbers_are_read_as_engine_0(results: Any, rows: Rows) -> None:
+    path = results.add().folder / "record.json"
+    content = json.loads(path.read_text())
+    del content["identity"]["engine"], content["meta"]["version"]
+    content["meta"]["engine"] = "0.1.0"
+    content["cell"] = records.cell_of(content["identity"])
+    path.write_text(json.dumps(content))
+    assert list(rows()) == ["banel"]
+    (older,) = records.scan(results.folder)[0]
+    assert older.engine == 0
+    assert select.notices([older])[0].startswith(f"1 records are of engine 0, this is engine {ENGINE}")
 
 
 def test_records_of_an_earlier_task_are_never_compared_with_later_ones(results: Any, rows: Rows) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import json
 import shutil
@@ -86,14 +85,6 @@ def test_a_finished_cell_is_returned_without_work(run: Run, monkeypatch: pytest.
     monkeypatch.setattr(runner, "_Run", None)  # whoever would run now would fail
     again = run()
     assert again == first
-
-
-def test_a_cell_of_another_engine_is_returned_with_a_warning(run: Run) -> None:
-    first = run()
-    older = dataclasses.replace(first, meta=first.meta | {"engine": "0.0.1"})
-    records.write(older)
-    with pytest.warns(UserWarning, match=r"made by engine 0\.0\.1, this is .*; --force runs again"):
-        assert run() == older
 
 
 def test_force_runs_again_and_keeps_the_old_record(run: Run) -> None:

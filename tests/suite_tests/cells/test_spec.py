@@ -21,6 +21,7 @@ from suite.cells import dispatch, grid, runner
 from suite.cells.dispatch import Call
 from suite.cells.identity import identify, spec_of
 from suite.cells.spec import FIELDS, SETTINGS, CellSpec
+from suite.engine import ENGINE
 from suite.errors import UserError
 from suite.search.loop import configuration
 from suite.search.sweep import parse
@@ -241,6 +242,7 @@ def test_the_content_of_an_identity_is_this_and_nothing_else(spec: CellSpec) -> 
             "source_sha256": registry.source_sha256(baseline),
             "control": False,
         },
+        "engine": ENGINE,
         "seed": 0,
         "protocol": "failures-only",
         "duplicates": "charge",
@@ -253,7 +255,7 @@ def test_the_content_of_an_identity_is_this_and_nothing_else(spec: CellSpec) -> 
 
 
 def test_a_content_has_the_name_that_it_always_had() -> None:
-    """Whatever is changed in how a cell is asked for: the same content is the same cell."""
+    """Whatever is changed in how a cell is asked for: the same content is the same cell, with and without an engine."""
     content = {
         "task": {"id": "gaussian-v1", "config": {"sigma": 1.0}, "source_sha256": "a" * 64, "assets": {}},
         "baseline": {"id": "banel", "config": {"batch": 100}, "source_sha256": "b" * 64, "control": False},
@@ -266,5 +268,7 @@ def test_a_content_has_the_name_that_it_always_had() -> None:
         "device": "cpu",
         "threads": 1,
     }
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    assert records.cell_of(content) == hashlib.sha256(text.encode()).hexdigest()[:20] == "718ae7bcda9925f34478"
+    for number, name in ((None, "718ae7bcda9925f34478"), (1, "85b6d3f89265aa4264e3")):
+        named = content if number is None else content | {"engine": number}
+        text = json.dumps(named, sort_keys=True, separators=(",", ":"))
+        assert records.cell_of(named) == hashlib.sha256(text.encode()).hexdigest()[:20] == name

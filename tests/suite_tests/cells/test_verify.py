@@ -296,4 +296,4 @@ def test_a_rerun_of_changed_sources_says_nothing(record: Record) -> None:
     assert verify.verify_one(older).verified is True
     verdict = verify.verify_one(older, rerun=True)
     assert verdict.verified is True
-    assert verdict.checks[-1].detail == "not done: the sources changed since: this is another cell now"
+    assert verdict.checks[-1].detail == "not done: the sources or the engine changed since: this is another cell now"
