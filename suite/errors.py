@@ -21,6 +21,14 @@ class NewerSchema(UserError):
     """A file written by a newer version of the suite."""
 
 
+class StorageError(UserError):
+    """A disk or a database that is full, read-only, failing or gone; nothing that was answered is lost."""
+
+
+class BrokenCell(UserError):
+    """A record or a ledger that cannot be read: the cell is left as it is, others are not concerned."""
+
+
 class BudgetExhausted(RuntimeError):
     """A batch does not fit into what is left of the budget; nothing of it was charged or evaluated."""
 

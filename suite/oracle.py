@@ -13,8 +13,8 @@ from torch import Tensor
 from suite import compute
 from suite.errors import BudgetExhausted, UserError
 from suite.policy import Generator, Policy, check_samples, made_of_engine_parts, own_types
-from suite.store.ledger import Ledger
-from suite.task import verified
+from suite.store.ledger import Batch, Ledger
+from suite.task import answers
 
 FREE_BATCHES = 50
 """Batches in a row that may be answered from the ledger alone (`cache`) before the run is taken to be over."""
@@ -60,20 +60,34 @@ class Verifier:
         Raises:
             VerifierError: the verifier raised, or its answer is not one 0 or 1 per sample.
         """
+        rewards = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        for places, known in self.slices(x):
+            rewards[places] = known.to(x.device)
+        return rewards
+
+    def slices(self, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """(places int64 (P,), rewards bool (P,)) as the verifier answers; as :func:`suite.task.answers`."""
         if self._measuring:
             self.heldout_calls += len(x)
         else:
             self.calls += len(x)
-        with compute.phase("verifying"):
-            return verified(self._verify, x)
+        found = answers(self._verify, x)
+        while True:
+            with compute.phase("verifying"):  # the time between two slices is not the verifier's
+                part = next(found, None)
+            if part is None:
+                return
+            yield part
 
 
 class Oracle:
     """A budget of reward evaluations.
 
     The whole batch is charged, on disk, before it is evaluated. A batch that does not fit is neither charged nor
-    evaluated. Nothing resets the count. It guards against mistakes, not against malice: Python hides nothing, and who
-    knows seed, task and baseline can compute its randomness.
+    evaluated. Nothing resets the count. Answers are on disk before the method sees anything of them. Where one answer
+    of a batch is no reward, or a verifier that yields slices breaks off, the good answers are kept, and a later attempt
+    asks only for the rest. It guards against mistakes, not against malice: Python hides nothing, and who knows seed,
+    task and baseline can compute its randomness.
 
     Args:
         verifier: the counted verifier.
@@ -89,7 +103,7 @@ class Oracle:
 
     def __init__(
         self,
-        verifier: Callable[[Tensor], Tensor],
+        verifier: Verifier,
         ledger: Ledger,
         *,
         budget: int,
@@ -201,6 +215,8 @@ class Oracle:
         if self._free > FREE_BATCHES:
             raise BudgetExhausted(f"{FREE_BATCHES} batches in a row held nothing new; the policy has stopped exploring")
         earlier = self._ledger.replayed(k, x)
+        if earlier is None or earlier.rewards is None:
+            self._ledger.hold_room(len(x))  # before the charge: what is charged and evaluated can be noted
         if earlier is None:
             self._ledger.charge(k, x, priced)
         self._spent += price
@@ -211,22 +227,45 @@ class Oracle:
                 compute.count(*earlier.cost)
         else:
             tokens, flops = compute.spent("verifying")
-            rewards = self._evaluate(x, priced.to(x.device))
+            rewards = self._evaluate(k, x, priced, earlier)
             after = compute.spent("verifying")
             self._ledger.answer(k, rewards, (after[0] - tokens, after[1] - flops))
         if self.duplicates != "charge":
             self._known |= {_key(row): bool(r) for row, r in zip(x, rewards.tolist(), strict=True)}
         return rewards
 
-    def _evaluate(self, x: Tensor, priced: Tensor) -> Tensor:
+    def _evaluate(self, k: int, x: Tensor, priced: Tensor, earlier: Batch | None) -> Tensor:
+        """Rewards of batch k, bool (B,): the verifier's of the paid rows that no earlier attempt has."""
         rewards = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        if priced.any():
-            rewards[priced] = self._verify(x[priced]).to(x.device)
+        missing = priced.clone()
+        if earlier is not None and earlier.slices is not None:
+            places, known = earlier.slices
+            rewards[places.to(x.device)], missing[places] = known.to(x.device), False
+            with compute.phase("verifying"):
+                compute.count(*earlier.cost)
+        asked = missing.nonzero().flatten()
+        if len(asked):
+            self._ask(k, x, asked, rewards)
         fresh = {_key(x[i]): bool(rewards[i]) for i in priced.nonzero().flatten().tolist()} if not priced.all() else {}
         for i in (~priced).nonzero().flatten().tolist():
             key = _key(x[i])
             rewards[i] = self._known[key] if key in self._known else fresh[key]
         return rewards
+
+    def _ask(self, k: int, x: Tensor, asked: Tensor, rewards: Tensor) -> None:
+        """Put the rows at `asked` to the verifier, and note each slice of its answers as it comes.
+
+        An answer that comes whole is left to the caller, who notes it with the batch.
+        """
+        before = compute.spent("verifying")
+        for places, known in self._verify.slices(x[asked.to(x.device)]):
+            rows = asked[places.cpu()]
+            rewards[rows.to(x.device)] = known.to(x.device)
+            if len(rows) < len(asked):
+                after = compute.spent("verifying")
+                self._ledger.answer_part(k, rows, known, (after[0] - before[0], after[1] - before[1]))
+                self._ledger.hold_room(len(x))
+                before = after
 
     def _is_new(self, x: Tensor) -> Tensor:
         """True (B,) at the first occurrence of samples that the run has not met."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -37,30 +37,65 @@ class Task(Protocol):
         """A fresh copy of the pre-trained generator."""
 
     def verify(self, x: Tensor) -> Tensor:
-        """Rewards, bool (B,), of samples int64 (B, T)."""
+        """Rewards, bool (B,), of samples int64 (B, T).
+
+        A costly verifier may `yield` them in slices, bool (n,), in the samples' order: each slice is noted on disk as
+        it comes, and a run that is killed in the middle asks only for the rest.
+        """
 
     def show(self, x: Tensor) -> list[str] | Tensor:
         """Samples as text, or as images float (B, H, W) in [0, 1]."""
 
 
-def verified(verify: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Rewards, bool (B,), of a verifier that is not trusted to keep to its interface.
+def answers(verify: Callable[[Tensor], Any], x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Answers of a verifier that is not trusted to keep to its interface, as they come.
+
+    A verifier may return the rewards of all samples, or yield those of the next samples again and again.
+
+    Yields:
+        (places int64 (P,), rewards bool (P,)) of the samples that were answered with 0 or 1.
 
     Raises:
-        VerifierError: it raised, or left by `sys.exit`, or its answer is not one 0 or 1 per sample.
+        VerifierError: it raised, or left by `sys.exit`, or its answer is not one 0 or 1 per sample. What it answered
+            well has been yielded before.
     """
     try:
-        answer = verify(x)
+        answer = verify(x.clone())  # a plug-in that sorts in place sorts its own copy
+        if not isinstance(answer, Iterator):
+            yield from _good(answer, 0, len(x), whole=True)
+            return
+        done = 0
+        for part in answer:
+            yield from _good(part, done, len(x), whole=False)
+            done += len(part)
     except VerifierError:
         raise
     except (Exception, SystemExit) as error:
         raise VerifierError(f"the verifier raised {said(error)}") from error
-    if not isinstance(answer, Tensor) or answer.shape != (len(x),):
+    if done != len(x):
+        raise VerifierError(f"the verifier yielded {done} answers for {len(x)} samples")
+
+
+def _good(answer: object, first: int, rows: int, *, whole: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    """The rows of an answer that are 0 or 1; VerifierError, afterwards, where there are others."""
+    left = rows - first
+    if not isinstance(answer, Tensor) or answer.ndim != 1 or (len(answer) != left if whole else len(answer) > left):
         shape = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-        raise VerifierError(f"the verifier must answer with a tensor of shape ({len(x)},), got {shape}")
-    if not ((answer == 0) | (answer == 1)).all():
-        raise VerifierError(f"the verifier must answer 0 or 1, got {answer[(answer != 0) & (answer != 1)][0].item()}")
-    return answer.bool()
+        size = f"({rows},)" if whole else f"(n,) with n up to {left}"
+        raise VerifierError(f"the verifier must answer with a tensor of shape {size}, got {shape}")
+    good = (answer == 0) | (answer == 1)
+    if good.any():
+        yield first + good.nonzero().flatten(), answer[good].bool()
+    if not good.all():
+        raise VerifierError(f"the verifier must answer 0 or 1, got {answer[~good][0].item()}")
+
+
+def verified(verify: Callable[[Tensor], Any], x: Tensor) -> Tensor:
+    """Rewards, bool (B,), of a verifier that is not trusted to keep to its interface; as :func:`answers`."""
+    rewards = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    for places, known in answers(verify, x):
+        rewards[places.to(x.device)] = known.to(x.device)
+    return rewards
 
 
 def verify_heldout(task: Task, x: Tensor) -> Tensor:
@@ -73,7 +108,7 @@ def valid(task: Task, x: Tensor) -> Tensor | None:
     check = getattr(task, "valid", None)
     if check is None:
         return None
-    answer = check(x)
+    answer = check(x.clone())
     if not isinstance(answer, Tensor) or answer.dtype != torch.bool or answer.shape != (len(x),):
         raise ValueError(
             f"the task's valid(x) must answer with a bool tensor of shape ({len(x)},), got {_kind(answer)}"
@@ -88,7 +123,7 @@ def _kind(answer: object) -> str:
 
 def shown(task: Task, x: Tensor) -> list[str] | Tensor:
     """Samples as text, or as images float (B, H, W) in [0, 1]."""
-    made = task.show(x)
+    made = task.show(x.clone())
     if isinstance(made, Tensor):
         right = made.is_floating_point() and made.ndim == 3 and bool(((made >= 0) & (made <= 1)).all())
         found = f"a tensor {_kind(made)}"

@@ -10,6 +10,7 @@ import click
 
 from suite.commands.options import switch
 from suite.errors import UserError
+from suite.store import disk
 from suite.store.records import results_folder
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _publish(verdict: Verdict, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            (folder / name).write_bytes(content)
+            disk.write(folder / name, content)
         if os.environ.get("GITHUB_STEP_SUMMARY"):
             with Path(os.environ["GITHUB_STEP_SUMMARY"]).open("a") as file:
                 file.write(markdown)

@@ -27,9 +27,9 @@ from reports.gate.quantities import Subject
 from suite.cells.spec import CellSpec
 from suite.config import nearest
 from suite.errors import NewerSchema, UserError
-from suite.store import json_file
+from suite.store import disk, json_file
 from suite.store.ledger import Ledger, digest
-from suite.store.records import Record, canonical, write_atomically
+from suite.store.records import Record, canonical
 from suite.task import Task
 
 SCHEMA = 1
@@ -205,8 +205,8 @@ def write(folder: Path, plan: Plan, fresh: Mapping[str, Sequence[Subject]]) -> N
     shutil.rmtree(folder / "cells", ignore_errors=True)
     (folder / "cells").mkdir()
     for name, cell in cells.items():
-        write_atomically(folder / "cells" / f"{name}.json", _readable(cell))
-    write_atomically(folder / "manifest.json", _readable(manifest))
+        disk.write(folder / "cells" / f"{name}.json", _readable(cell))
+    disk.write(folder / "manifest.json", _readable(manifest))
 
 
 def _write_ledgers(folder: Path, plan: Plan, fresh: Mapping[str, Sequence[Subject]]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suite.errors import UserError
+from suite.store import disk
 
 if TYPE_CHECKING:
     from reports.figures import Drawn
@@ -27,8 +28,6 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
         for name, content in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.tmp")
-            temporary.write_bytes(content)
-            temporary.replace(path)
+            disk.write(path, content)
     except OSError as error:
         raise UserError(f"--out {folder}: {error.strerror or error}; choose a folder that can be written to") from error

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from suite.errors import UserError
-from suite.store.records import write_atomically
+from suite.store import disk
 
 BEGIN, END = "<!-- leaderboard: made by `suite report --readme` -->", "<!-- leaderboard: end -->"
 
@@ -37,4 +37,4 @@ def fill(path: Path, content: str) -> None:
     """Replace what stands between the marks."""
     text = read(path)
     head, rest = text.split(BEGIN)
-    write_atomically(path, f"{head}{BEGIN}\n{content}\n{END}{rest.split(END)[1]}")
+    disk.write(path, f"{head}{BEGIN}\n{content}\n{END}{rest.split(END)[1]}")

@@ -12,23 +12,33 @@ from filelock import FileLock, Timeout
 
 from suite.cells.identity import Identity
 from suite.errors import CellLocked, UserError
-from suite.store import provenance, records
+from suite.store import disk, provenance, records
 from suite.store.ledger import Ledger
 from suite.store.records import Record
 
 
 def set_aside(identity: Identity, results: Path | str | None) -> None:
-    """Make a cell one that has never run; its record stays as attempt-N.json."""
-    with _locked(identity, results) as folder:
-        path = folder / "record.json"
-        if path.exists():
-            path.rename(folder / f"attempt-{_attempt(folder)}.json")
-        for name in ("ledger.sqlite", "verify.json", "policy-final.safetensors", "policy-best.safetensors"):
+    """Make a cell one that has never run; its record stays as attempt-N.json, its ledger as ledger-N.sqlite.
+
+    A ledger is never deleted: what it holds was paid for.
+    """
+    with _locked(identity, results) as folder, disk.failures_named():
+        number = _attempt(folder)
+        for name, aside in (
+            ("record.json", f"attempt-{number}.json"),
+            ("ledger.sqlite-journal", f"ledger-{number}.sqlite-journal"),  # first: without it the ledger is torn
+            ("ledger.sqlite", f"ledger-{number}.sqlite"),
+        ):
+            if (folder / name).exists():
+                disk.rename(folder / name, folder / aside)
+        for name in ("verify.json", "policy-final.safetensors", "policy-best.safetensors"):
             (folder / name).unlink(missing_ok=True)
 
 
 def _attempt(folder: Path) -> int:
-    return 1 + len(list(folder.glob("attempt-*.json")))
+    """The number of the attempt that is next: one more than those set aside."""
+    aside = [*folder.glob("attempt-*.json"), *folder.glob("ledger-*.sqlite")]
+    return 1 + max((int(path.stem.rpartition("-")[2]) for path in aside), default=0)
 
 
 @contextlib.contextmanager
@@ -41,15 +51,26 @@ def opened(identity: Identity, results: Path | str | None) -> Iterator[tuple[Pat
         path = folder / "record.json"
         earlier = records.read(path) if path.exists() else None
         if earlier is not None and earlier.status != "finished":
-            path.rename(folder / f"attempt-{_attempt(folder)}.json")
+            with disk.failures_named():
+                disk.rename(path, folder / f"attempt-{_attempt(folder)}.json")
             earlier = None
         try:
             yield folder, earlier, _attempt(folder)
         except UserError:
-            book = folder / "ledger.sqlite"
-            if not path.exists() and _attempt(folder) == 1 and not (book.exists() and Ledger(book).nre):
+            if not path.exists() and _attempt(folder) == 1 and not _charged(folder / "ledger.sqlite"):
                 shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+def _charged(path: Path) -> bool:
+    """Whether a ledger holds a charge, or may hold one."""
+    if not path.exists():
+        return False
+    try:
+        with contextlib.closing(Ledger(path)) as book:
+            return book.nre > 0
+    except UserError:
+        return True
 
 
 @contextlib.contextmanager
@@ -57,7 +78,7 @@ def _locked(identity: Identity, results: Path | str | None) -> Iterator[Path]:
     """The cell's folder, made if it is not there, under its lock."""
     folder = identity.folder(results)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(folder)
         lock = FileLock(folder / ".lock", timeout=0).acquire()
     except Timeout:
         raise CellLocked(f"{folder} is locked: another process runs this cell; wait for it or stop it") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ from suite.measure import estimators
 from suite.oracle import Oracle, Verifier
 from suite.policy import Generator, Policy, Round
 from suite.seeding import Streams, cell_seed, derive, heldout_stream
-from suite.store import ledger, provenance, records, weights
+from suite.store import disk, ledger, provenance, records, weights
 from suite.store.ledger import Ledger
 from suite.store.records import Record
 from suite.tracking import run as tracking
@@ -142,21 +143,24 @@ class _Run:
                 self.tracker.abort(error["message"])
             finally:
                 summary = ledger.summarise(self.ledger.batches())
+                self.meta["heldout_asked"] = max(self.heldout_samples, self.ledger.heldout_asked)
                 self.ledger.close()
                 # task and counted verifier hold each other; a table of successes is too large to wait for collection
                 object.__delattr__(self.task, "verify")
         if error is None:
             kept = {"final": policy} | ({} if self.best is None else {"best": self.best[1]})
-            self.meta["policies"] = [
-                which for which, p in kept.items() if weights.save(p, self.folder / f"policy-{which}.safetensors")
-            ]
+            with disk.failures_named():
+                self.meta["policies"] = [
+                    which for which, p in kept.items() if weights.save(p, self.folder / f"policy-{which}.safetensors")
+                ]
         result = self.result(error, summary, meter)
         self.meta["seconds"] = {name: tally.seconds for name, tally in meter.tallies.items()}
         self.meta["seconds"]["total"] = sum(tally.seconds for tally in meter.tallies.values())
         self.meta["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
         self.meta["tracking"] = self.tracker.status
         record = Record(self.identity.cell, self.identity.content, result, self.meta, self.folder)
-        records.write(record)
+        with disk.failures_named():
+            records.write(record)
         if error is None:
             self.tracker.finish(record.to_dict())
         self.tell(done=True)
@@ -190,9 +194,7 @@ class _Run:
         with self.verifier.heldout():
             mark = weights.fingerprint(step.policy)
             if mark is None or mark not in self.measured:
-                stream = heldout_stream(self.identity.content, self.rounds)
-                point = estimators.measure(self.task, step.policy, reference, self.heldout, stream)
-                point["stream"] = self.rounds
+                point = self.measure(step.policy, reference, mark)
                 self.heldout_samples += estimators.heldout_samples(self.heldout)
                 if mark is not None:
                     self.measured = {mark: point}  # a policy that did not move is not measured again
@@ -205,6 +207,29 @@ class _Run:
                 if self.best is None or score > self.best[0]:
                     self.best = score, step.policy
         self.tracker.point(self.curve[-1])
+
+    def measure(self, policy: Policy, reference: Generator, mark: str | None) -> dict[str, Any]:
+        """A point of the curve; from the ledger where an earlier attempt had the costly verifier measure this policy.
+
+        A task with `verify_heldout` is asked anew: its answers are cheap.
+        """
+        samples = estimators.heldout_samples(self.heldout)
+        costly = bool(samples) and not hasattr(self.task, "verify_heldout")
+        which = mark or f"attempt {self.meta['attempt']}, not saved"
+        if costly and (kept := self.ledger.heldout(self.rounds, which)) is not None and mark is not None:
+            compute.count(*kept[1])
+            return dict(json.loads(kept[0]))
+        if costly:
+            self.ledger.begin_heldout(self.rounds, which, samples)
+        before = compute.spent("heldout")
+        stream = heldout_stream(self.identity.content, self.rounds)
+        point = estimators.measure(self.task, policy, reference, self.heldout, stream) | {"stream": self.rounds}
+        if costly:
+            after = compute.spent("heldout")
+            self.ledger.end_heldout(
+                self.rounds, which, records.canonical(point), (after[0] - before[0], after[1] - before[1])
+            )
+        return point
 
     def audit(self) -> None:
         """The verifier's own count must be the ledger's, and the ledger's must fit the budget."""

@@ -26,7 +26,7 @@ from suite.engine import ENGINE
 from suite.errors import UserError, said
 from suite.measure import estimators
 from suite.seeding import heldout_stream
-from suite.store import ledger, records, weights
+from suite.store import disk, ledger, records, weights
 from suite.store.ledger import Ledger
 from suite.store.records import Record
 from suite.task import Task
@@ -117,7 +117,7 @@ def verify_one(record: Record, *, rerun: bool = False) -> Verdict:
             "checks": [check._asdict() for check in checks],
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        records.write_atomically(record.folder / "verify.json", json.dumps(verdict, indent=1) + "\n")
+        disk.write(record.folder / "verify.json", json.dumps(verdict, indent=1) + "\n")
     return Verdict(record.cell, record.task, record.baseline, record.seed, verified, checks)
 
 

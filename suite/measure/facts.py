@@ -18,6 +18,7 @@ from suite import task as tasks
 from suite.measure.estimators import monte_carlo
 from suite.measure.intervals import clopper_pearson
 from suite.seeding import derive
+from suite.store import disk, json_file
 from suite.task import Task
 
 TAIL = 0.01
@@ -30,8 +31,8 @@ TIE = 1e-9
 
 def write(path: Path, task_id: str, facts: dict[str, Any]) -> Path:
     """Put a task's facts into the file of :func:`suite.registry.facts_file`."""
-    known = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(dict(sorted((known | {task_id: facts}).items())), indent=2) + "\n")
+    known = json_file.read(path, then="put it back from git, or remove it") if path.exists() else {}
+    disk.write(path, json.dumps(dict(sorted((known | {task_id: facts}).items())), indent=2) + "\n")
     return path
 
 
@@ -69,9 +70,14 @@ def measure(task: Task, pool: int = POOL) -> dict[str, Any]:
     return {
         **base,
         **dict(zip(("tail_enrichment", "tail_low", "tail_high"), tail, strict=True)),
-        "space": getattr(task, "space", None),
+        "space": _number(getattr(task, "space", None)),
         "extra": getattr(task, "extra", None),
     }
+
+
+def _number(space: Any) -> int | float | None:
+    """A count as JSON can say it: of Python, numpy or torch; None where there is none."""
+    return None if space is None else int(space) if float(space).is_integer() else float(space)
 
 
 def enumerated_tail(log_successes: Tensor, log_pool: Tensor) -> float:

@@ -18,7 +18,7 @@ from suite.errors import UserError
 from suite.search.objective import METRICS_OF_SEEDS, of_seed
 from suite.search.outcome import written
 from suite.search.sweep import Sweep, split
-from suite.store import json_file, records
+from suite.store import disk, json_file, records
 from suite.store.records import Record, canonical, results_folder
 
 NOTE = "trial.json"
@@ -28,7 +28,7 @@ NOTE = "trial.json"
 def note(folder: Path, sweep: str, values: Mapping[str, Any]) -> None:
     """Leave in a trial's folder what it is about to run."""
     folder.mkdir(parents=True, exist_ok=True)
-    records.write_atomically(folder / NOTE, json.dumps({"sweep": sweep, "values": dict(values)}) + "\n")
+    disk.write(folder / NOTE, json.dumps({"sweep": sweep, "values": dict(values)}) + "\n")
 
 
 def best_of_agents(sweep: Sweep, name: str, results: Path | None = None) -> dict[str, Any]:

@@ -143,5 +143,6 @@ def values(records: Sequence[Record], points: str) -> dict[str, float]:
 
 
 def spent(record: Record) -> list[int]:
-    """[reward evaluations, held-out evaluations] of one cell."""
-    return [int(record.result["nre"] or 0), int(record.result["heldout_evaluations"] or 0)]
+    """[reward evaluations, held-out evaluations] of one cell; of all its attempts."""
+    heldout = max(int(record.result["heldout_evaluations"] or 0), int(record.meta.get("heldout_asked") or 0))
+    return [int(record.result["nre"] or 0), heldout]

@@ -56,10 +56,11 @@ def _by_ledger(identity: Identity, results: Path | None) -> Spent | None:
         return None
     ledger = Ledger(path)
     try:
-        nre = ledger.nre
+        nre, asked = ledger.nre, ledger.heldout_asked
     finally:
         ledger.close()
-    return Spent(nre, heldout_samples(identity.content["heldout"]) if nre else 0, cut_off=True)
+    least = heldout_samples(identity.content["heldout"]) if nre else 0
+    return Spent(nre, max(least, asked), cut_off=True)
 
 
 def total(found: Mapping[str, Spent]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from suite.errors import UserError
+from suite.store import disk
 
 MANIFEST = "manifest.json"
 
@@ -29,7 +30,7 @@ def write_manifest(folder: Path, *, command: str, recipe: dict[str, Any], measur
         "torch": torch.__version__,
         "files": {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))},
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    disk.write(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
 
 def read_manifest(folder: Path, required: Sequence[str]) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def meta(
         "sweep": None if sweep is None else dict(sweep),
         "policies": [],
         "attempt": attempt,
+        "heldout_asked": None,
         "tracking": "off",
     }
 

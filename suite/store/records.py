@@ -15,10 +15,13 @@ from typing import Any
 
 import msgspec
 
-from suite.errors import NewerSchema, UserError
+from suite.errors import BrokenCell, NewerSchema, UserError
+from suite.store import disk
 
 SCHEMA = 1
 
+AGAIN = "move the file away, and the same run goes on from its ledger"
+"""What to do about a record that cannot be read."""
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -99,25 +102,16 @@ class Record:
         }
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text`, whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def write(record: Record) -> None:
-    write_atomically(record.folder / "record.json", json.dumps(record.to_dict(), indent=1, allow_nan=False) + "\n")
+    disk.write(record.folder / "record.json", json.dumps(record.to_dict(), indent=1, allow_nan=False) + "\n")
 
 
 def read(path: Path) -> Record:
     """The record in the file `path`.
 
     Raises:
-        UserError: broken JSON, a newer schema, or content whose cell is not its identity's.
+        BrokenCell: broken JSON, or content whose cell is not its identity's.
+        NewerSchema: written by a newer version.
     """
     try:
         content = msgspec.json.decode(path.read_bytes())
@@ -125,12 +119,13 @@ def read(path: Path) -> Record:
         if schema > SCHEMA:
             raise NewerSchema(f"{path}: record schema {schema}, this version reads up to {SCHEMA}; update the suite")
         record = Record(content["cell"], content["identity"], content["result"], content["meta"], path.parent)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path}: not a record ({type(error).__name__}: {error}); delete it and run again") from error
-    if cell_of(record.identity) != record.cell:
-        raise UserError(f"{path}: its identity does not hash to its cell {record.cell}; delete it and run again")
+        found = cell_of(record.identity)
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BrokenCell(f"{path}: not a record ({type(error).__name__}: {error}); {AGAIN}") from error
+    if found != record.cell:
+        raise BrokenCell(f"{path}: its identity does not hash to its cell {record.cell}; {AGAIN}")
     return record
 
 

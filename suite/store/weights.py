@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from suite.policy import Acceptance, Filtered, Generator, Policy, Tempered
+from suite.store import disk
 
 
 def describe(policy: Policy) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
@@ -58,10 +59,8 @@ def save(policy: Policy, path: Path) -> bool:
     described = describe(policy)
     if described is None:
         return False
-    temporary = path.with_name(path.name + ".tmp")
     tensors = {name: t.clone() for name, t in described[1].items()}  # parts may share memory, safetensors may not
-    save_file(tensors, temporary, metadata={"policy": json.dumps(described[0])})
-    temporary.replace(path)
+    disk.write(path, safetensors.save(tensors, metadata={"policy": json.dumps(described[0])}))
     return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.generators import Transformer
+from suite.store import disk
 
 Say = Callable[[str], None]
 Optimizer = Literal["adamw", "muon"]
@@ -97,5 +99,6 @@ def train(
             say(f"step {step + 1}/{schedule.steps} loss {loss.item():.4f}")
             state = {"net": net.state_dict(), "optimizers": [each.state_dict() for each in optimizers]}
             state |= {"rng": rng.get_state(), "step": step + 1, "recipe": recipe}
-            torch.save(state, checkpoint.with_suffix(".tmp"))
-            checkpoint.with_suffix(".tmp").rename(checkpoint)
+            content = io.BytesIO()
+            torch.save(state, content)
+            disk.write(checkpoint, content.getvalue())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from suite.errors import BudgetExhausted, LedgerDiverged, UserError, VerifierError
+from suite.errors import BudgetExhausted, LedgerDiverged, StorageError, UserError, VerifierError
 from suite.generators import Table
 from suite.oracle import Oracle, Verifier
 from suite.policy import Tempered
@@ -192,6 +194,86 @@ ANSWERS: dict[str, tuple[Callable[[Tensor], object], str]] = {
     "list": (lambda x: [0] * len(x), r"a tensor of shape \(3,\), got list"),
     "none": (lambda x: None, r"a tensor of shape \(3,\), got NoneType"),
 }
+
+
+def test_one_answer_that_is_no_reward_discards_no_other(tmp_path: Path, make_oracle: Make) -> None:
+    """The second of four is nan; the next attempt asks for it alone."""
+    path, asked, broken = tmp_path / "ledger.sqlite", list[list[int]](), [True]
+
+    def verify(x: Tensor) -> Tensor:
+        asked.append(x[:, 0].tolist())
+        rewards = odd(x).double()
+        rewards[1:2] = torch.nan if broken[0] else rewards[1:2]
+        return rewards
+
+    x = torch.tensor([[1], [3], [4], [5]])
+    with pytest.raises(VerifierError, match="must answer 0 or 1, got nan"):
+        make_oracle(verify, path=path, **EVALUATE).evaluate(x)
+    broken[0] = False
+    again = make_oracle(verify, path=path, **EVALUATE)
+    assert again.evaluate(x).reward.tolist() == [True, True, False, True]
+    assert (asked, again.nre, Ledger(path).nre) == ([[1, 3, 4, 5], [3]], 4, 4)
+    (batch,) = Ledger(path).batches()
+    assert batch.rewards is not None
+    assert batch.rewards.tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("duplicates", ["charge", "cache"])
+def test_slices_are_on_disk_as_they_come_and_the_rest_alone_is_asked_again(
+    tmp_path: Path, make_oracle: Make, duplicates: str
+) -> None:
+    path, asked, noted = tmp_path / "ledger.sqlite", list[list[int]](), list[int]()
+
+    def verify(x: Tensor) -> Iterator[Tensor]:
+        asked.append(x[:, 0].tolist())
+        for i, part in enumerate(x.split(2)):
+            if i == 2 and len(asked) == 1:
+                raise ConnectionError("the service is gone")
+            yield odd(part)
+            db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+            noted.append(db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'slices'").fetchone()[0])
+            db.close()
+
+    x = torch.arange(7)[:, None]
+    options = EVALUATE | {"duplicates": duplicates}
+    with pytest.raises(VerifierError, match="ConnectionError: the service is gone"):
+        make_oracle(verify, path=path, **options).evaluate(x)
+    again = make_oracle(verify, path=path, **options)
+    assert again.evaluate(x).reward.tolist() == odd(x).tolist()
+    assert (asked, again.nre) == ([[0, 1, 2, 3, 4, 5, 6], [4, 5, 6]], 7)
+    assert noted[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [([2, 2], "yielded 4 answers for 5 samples"), ([3, 3], r"a tensor of shape \(n,\) with n up to 2, got \(3,\)")],
+)
+def test_slices_must_be_as_many_as_the_samples(make_oracle: Make, parts: list[int], message: str) -> None:
+    def verify(x: Tensor) -> Iterator[Tensor]:
+        for n in parts:
+            yield torch.zeros(n)
+
+    with pytest.raises(VerifierError, match=message):
+        make_oracle(verify, **EVALUATE).evaluate(torch.zeros(5, 1, dtype=torch.long))
+
+
+def test_nothing_is_evaluated_where_its_answer_would_not_fit(
+    tmp_path: Path, make_oracle: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def verify(x: Tensor) -> Tensor:
+        asked.append(len(x))
+        return odd(x)
+
+    def full(handle: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    oracle = make_oracle(verify, path=tmp_path / "ledger.sqlite", **EVALUATE)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StorageError, match="No space left on device; all that was charged and answered before is kept"):
+        oracle.evaluate(torch.zeros(5, 1, dtype=torch.long))
+    assert (asked, Ledger(tmp_path / "ledger.sqlite").nre) == ([], 0)
 
 
 @pytest.mark.parametrize("name", ANSWERS)

@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 import suite
-from suite.store.records import canonical
+from suite.cells.runner import Progress
+from suite.oracle import Verifier
+from suite.search.objective import spent
+from suite.store.records import Record, canonical
 
 Go = Callable[..., int]
 
@@ -101,3 +105,58 @@ def test_kill_9_and_again(tmp_path: Path, go: Go, case: str, options: dict[str, 
     # what the killed process put to the verifier is counted as if it had not been killed
     assert record(disturbed)["result"]["compute"]["verifying"]["tokens"] == sum(row[2] for row in ledger(calm))
     assert record(disturbed)["meta"]["attempt"] == 1  # killed, not failed
+
+
+def test_held_out_measurements_of_a_costly_verifier_are_not_paid_again(
+    tmp_path: Path, plugin: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after the third of six points: the other three alone are measured, each with 50 samples."""
+    asked: list[int] = []
+    verified = Verifier.__call__
+
+    def counting(self: Verifier, x: Tensor) -> Tensor:
+        asked.append(len(x))
+        return verified(self, x)
+
+    monkeypatch.setattr(Verifier, "__call__", counting)
+
+    def stop(at: int) -> Callable[[Progress], None]:
+        def told(progress: Progress) -> None:
+            if progress.round == at:
+                raise KeyboardInterrupt
+
+        return told
+
+    def run(results: Path, at: int) -> Record:
+        options = {"budget": 100, "heldout": 50, "tracking": "off", "progress": stop(at)}
+        return suite.run(plugin("toys.py:Codes"), plugin("methods.py:learner"), results=results, **options)  # type: ignore[arg-type]
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "disturbed", 2)
+    assert asked == [50] * 3
+    disturbed, undisturbed = run(tmp_path / "disturbed", -1), run(tmp_path / "calm", -1)
+    assert asked == [50] * (6 + 6)
+    assert canonical(disturbed.result) == canonical(undisturbed.result)
+    assert disturbed.result["heldout_evaluations"] == disturbed.meta["heldout_asked"] == 300
+
+
+def test_held_out_samples_of_a_measurement_that_was_cut_off_are_counted(
+    tmp_path: Path, plugin: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service dies in the second of six points: 300 samples belong to the record, 350 were asked for."""
+    verified, calls = Verifier.__call__, [0]
+
+    def dying(self: Verifier, x: Tensor) -> Tensor:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise KeyboardInterrupt
+        return verified(self, x)
+
+    monkeypatch.setattr(Verifier, "__call__", dying)
+    options = {"budget": 100, "heldout": 50, "tracking": "off", "results": tmp_path}
+    references = plugin("toys.py:Codes"), plugin("methods.py:learner")
+    with pytest.raises(KeyboardInterrupt):
+        suite.run(*references, **options)  # type: ignore[arg-type]
+    record = suite.run(*references, **options)  # type: ignore[arg-type]
+    assert (record.result["heldout_evaluations"], record.meta["heldout_asked"]) == (300, 350)
+    assert spent(record) == [100, 350]

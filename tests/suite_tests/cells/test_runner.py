@@ -87,12 +87,25 @@ def test_a_finished_cell_is_returned_without_work(run: Run, monkeypatch: pytest.
     assert again == first
 
 
-def test_force_runs_again_and_keeps_the_old_record(run: Run) -> None:
+def test_force_runs_again_and_keeps_the_old_record_and_its_ledger(run: Run) -> None:
     first = run()
+    paid = (first.folder / "ledger.sqlite").read_bytes()
     again = run(force=True)
+    assert (first.folder / "ledger-1.sqlite").read_bytes() == paid
     assert canonical(again.result) == canonical(first.result)
     assert again.meta["attempt"] == 2
     assert records.read(first.folder / "attempt-1.json").meta == first.meta
+
+
+def test_force_keeps_the_ledger_of_a_run_that_left_no_record(run: Run) -> None:
+    """As of one that was killed, and of one whose file was torn: both were paid for."""
+    first = run()
+    (first.folder / "record.json").unlink()
+    paid = (first.folder / "ledger.sqlite").read_bytes()
+    assert run(force=True).meta["attempt"] == 2
+    (first.folder / "ledger.sqlite").write_bytes(b"")
+    assert run(force=True).meta["attempt"] == 3
+    assert [(first.folder / f"ledger-{n}.sqlite").read_bytes() for n in (1, 2)] == [paid, b""]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from suite.errors import LedgerDiverged, UserError
+from suite.errors import BrokenCell, LedgerDiverged, UserError
 from suite.store import ledger
 from suite.store.ledger import Batch, Ledger
 
@@ -53,10 +53,10 @@ def test_a_charge_and_its_answer_are_on_disk_at_once(path: Path) -> None:
     book.close()
 
 
-def test_the_file_has_a_rollback_journal_and_full_synchronisation(path: Path) -> None:
+def test_the_file_has_a_rollback_journal_and_is_synchronised_with_its_folder(path: Path) -> None:
     book = Ledger(path)
     assert book._db.execute("PRAGMA journal_mode").fetchone() == ("delete",)
-    assert book._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL, sqlite.org/pragma.html
+    assert book._db.execute("PRAGMA synchronous").fetchone() == (3,)  # EXTRA, sqlite.org/pragma.html
     book.close()
 
 
@@ -107,9 +107,70 @@ def test_a_batch_is_charged_and_answered_once(path: Path) -> None:
 
 def test_a_file_that_is_no_ledger_is_refused(path: Path) -> None:
     path.write_text("a shopping list, long enough to be read as a page of something else " * 20)
-    with pytest.raises(UserError, match=r"cannot be opened as a ledger .*choose another --results"):
+    with pytest.raises(UserError, match=r"cannot be read as a ledger .*--force, which sets the file aside"):
         Ledger(path)
     assert path.read_text().startswith("a shopping list")
+
+
+@pytest.mark.parametrize("left", [0, 5000])
+def test_a_ledger_that_was_cut_off_is_never_begun_anew(path: Path, left: int) -> None:
+    book = Ledger(path)
+    book.charge(0, torch.arange(4000)[:, None], torch.ones(4000, dtype=torch.bool))
+    book.close()
+    with path.open("rb+") as file:
+        file.truncate(left)
+    with pytest.raises(BrokenCell, match=r"ledger\.sqlite: .*put it back from a copy, or start anew with --force"):
+        list(Ledger(path).batches())
+    assert path.stat().st_size == left
+
+
+def test_a_ledger_is_never_there_without_its_tables(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is killed while it makes the file leaves none in its place."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(path: Path, to: Path) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger.disk, "rename", killed)
+        with pytest.raises(Killed):
+            Ledger(path)
+    assert not path.exists()
+    book = Ledger(path)
+    assert (book.nre, path.with_name("ledger.sqlite.tmp").exists()) == (0, False)
+    book.close()
+
+
+def test_slices_come_back_until_the_whole_answer_is_there(path: Path) -> None:
+    book = Ledger(path)
+    book.charge(0, X, PRICED)
+    book.answer_part(0, torch.tensor([2]), torch.tensor([True]), (7, 1.5))
+    (part,) = book.batches()
+    assert (part.rewards, part.cost) == (None, (7, 1.5))
+    assert part.slices is not None
+    assert [column.tolist() for column in part.slices] == [[2], [True]]
+    # rows 0 and 2 were charged: the success is the second charged sample, the only one that was answered
+    assert ledger.summarise(book.batches()) == ledger.Summary(nre=2, evaluated=1, successes=1, first_success=2)
+    book.answer(0, REWARDS, (9, 2.5))
+    (whole,) = book.batches()
+    assert (whole.slices, whole.cost) == (None, (9, 2.5))
+    book.close()
+
+
+def test_held_out_measurements_are_kept_and_counted_over_all_attempts(path: Path) -> None:
+    book = Ledger(path)
+    assert (book.heldout(0, "a"), book.heldout_asked) == (None, 0)
+    book.begin_heldout(0, "a", 500)  # killed before its end
+    book.close()
+    book = Ledger(path)
+    assert (book.heldout(0, "a"), book.heldout_asked) == (None, 500)
+    book.begin_heldout(0, "a", 500)
+    book.end_heldout(0, "a", '{"success_rate":0.1}', (3, 2.0))
+    assert (book.heldout(0, "a"), book.heldout_asked) == (('{"success_rate":0.1}', (3, 2.0)), 1000)
+    assert (book.heldout(1, "a"), book.heldout(0, "b")) == (None, None)
+    book.close()
 
 
 def test_a_newer_schema_is_refused(path: Path) -> None:
@@ -122,7 +183,7 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
 
 
 def test_a_ledger_in_no_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be opened as a ledger"):
+    with pytest.raises(UserError, match=r"cannot be made .*choose another --results"):
         Ledger(tmp_path / "nowhere" / "ledger.sqlite")
 
 
