@@ -30,7 +30,7 @@ from suite.errors import UserError
 from suite.search import outcome
 from suite.search import study as studies
 from suite.search.sweep import Sweep
-from suite.store import records
+from suite.store import disk, records
 from suite.store.records import results_folder
 from suite.tracking import run as tracking
 from suite.tracking import study as of_study
@@ -188,7 +188,7 @@ class Owner:
             **({} if best is None else {"best.json": json.dumps(best, indent=1)}),
         }
         for name, text in content.items():
-            records.write_atomically(folder / name, text)
+            disk.write(folder / name, text)
         return {name: folder / name for name in content}
 
     def _mine(self) -> bool:

@@ -57,6 +57,7 @@ NO_NUMBERS = {
     "suite/measure/curves.py": "read from records",
     "suite/protocol.py": "names of protocols, which are in the cell's name",
     "suite/registry.py": "finds sources, whose hashes are in the name",
+    "suite/store/disk.py": "how files are written",
     "suite/store/provenance.py": "`meta`, which is no part of the result",
     "suite/store/records.py": "how a record is written",
     "suite/tracking/run.py": "a mirror of the record",

@@ -35,7 +35,7 @@ from suite.cells.identity import identify
 from suite.config import nearest
 from suite.errors import UserError
 from suite.measure.intervals import clopper_pearson
-from suite.store.records import write_atomically
+from suite.store import disk
 
 REFERENCE = Path(__file__).parents[3] / "tests/gate/reference/suite"
 FIRST = 1000
@@ -73,7 +73,7 @@ def kept(cell: GatedCell, runs: int, base_rate: float | None, pool: Path | None)
     path = pool / f"{cell.name}-{runs}-{identify(cell.spec(FIRST)).cell}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(made(cell, runs, base_rate)._asdict()))
+        disk.write(path, json.dumps(made(cell, runs, base_rate)._asdict()))
     return Runs(**json.loads(path.read_text()))
 
 

@@ -81,8 +81,8 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Asked(*specs)
 
     monkeypatch.setattr(runner, "run_cell", run_cell)
+    monkeypatch.setattr("suite.commands.bench.run_grid", run_grid)  # first: it takes the name when it is imported
     monkeypatch.setattr(grid, "run_grid", run_grid)
-    monkeypatch.setattr("suite.commands.bench.run_grid", run_grid)
 
 
 def flags(spec: CellSpec, *, bench: bool) -> list[str]:
