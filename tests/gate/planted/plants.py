@@ -101,9 +101,9 @@ PLANTS = (
         "held-out evaluations are charged",
         (
             RUNNER,
-            'point["stream"] = self.rounds',
-            'point["stream"] = self.rounds\n                x = step.policy.sample(5, stream)\n'
-            "                self.ledger.charge(900 + self.rounds, x, torch.ones(5, dtype=torch.bool))",
+            '        before = compute.spent("heldout")\n        stream = ',
+            '        before = compute.spent("heldout")\n        x = policy.sample(5, torch.Generator().manual_seed(0))\n'
+            "        self.ledger.charge(900 + self.rounds, x, torch.ones(5, dtype=torch.bool))\n        stream = ",
         ),
     ),
     plant(
