@@ -102,7 +102,8 @@ PLANTS = (
         (
             RUNNER,
             '        before = compute.spent("heldout")\n        stream = ',
-            '        before = compute.spent("heldout")\n        x = policy.sample(5, torch.Generator().manual_seed(0))\n'
+            '        before = compute.spent("heldout")\n'
+            "        x = policy.sample(5, torch.Generator().manual_seed(0))\n"
             "        self.ledger.charge(900 + self.rounds, x, torch.ones(5, dtype=torch.bool))\n        stream = ",
         ),
     ),
