@@ -177,6 +177,7 @@ def rank_test_of(name: str) -> leak.LeakTest:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "cheat"])
+@pytest.mark.timeout(480)  # half a minute on an idle core
 def test_a_lock_tells_nothing_about_its_secret(name: str) -> None:
     found = rank_test_of(name)
     assert found.places >= 200
