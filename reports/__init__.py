@@ -72,36 +72,29 @@ def frame(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def _points(record: Record) -> list[dict[str, Any]]:
-    from suite.store.records import canonical
+    from msgspec.structs import asdict
 
-    identity = record.identity
-    run = {
+    from suite.store.schema import rate_of
+
+    run: dict[str, Any] = {
         "cell": record.cell,
         "task": record.task,
-        "task_config": canonical(identity["task"]["config"]),
+        "task_config": record.configs[0],
         "baseline": record.baseline,
-        "config": canonical(identity["baseline"]["config"]),
-        "control": bool(identity["baseline"]["control"]),
+        "config": record.configs[1],
+        "control": record.identity.baseline.control,
         "seed": record.seed,
-        "protocol": identity["protocol"],
-        "duplicates": identity["duplicates"],
-        "budget": identity["budget"],
-        "heldout": str(identity["heldout"]),
-        "points": record.points,
-        "device": identity["device"],
-        "threads": identity["threads"],
+        **record.identity.settings(),
         "status": record.status,
     }
-    base = (record.result.get("base") or {}).get("success_rate")
+    base = rate_of(record.result.base)
     rows = []
-    for point in record.result.get("curve") or []:
-        rate = point["success_rate"]
+    for point in record.result.curve:
+        rate, fields = point.success_rate, asdict(point)
         improvement = rate / base if rate is not None and base else None
-        named = {
-            f"{kind}.{name}": value
-            for kind in ("metrics", "quantities")
-            for name, value in (point.get(kind) or {}).items()
-        }
-        values = {name: point.get(name) for name in POINT}
-        rows.append({**run, **values, "base_rate": base, "improvement": improvement, **named})
+        metrics = {f"metrics.{name}": value for name, value in point.metrics.items()}
+        quantities = {f"quantities.{name}": value for name, value in (point.quantities or {}).items()}
+        measured: dict[str, Any] = {name: fields[name] for name in POINT}
+        measured |= {"base_rate": base, "improvement": improvement, **metrics, **quantities}
+        rows.append(run | measured)
     return rows

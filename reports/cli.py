@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 KINDS: dict[str, Callable[[Record], Sequence[str]]] = {
     "task": lambda record: (record.task,),
     "tag": lambda record: registry.tags(record.task),
-    "protocol": lambda record: (str(record.identity["protocol"]),),
-    "budget": lambda record: (str(record.identity["budget"]),),
+    "protocol": lambda record: (record.identity.protocol,),
+    "budget": lambda record: (str(record.identity.budget),),
 }
 """What records can be picked by: the names of a record, by flag."""
 

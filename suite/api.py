@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from suite.cells import grid
 from suite.cells.grid import CellDone
 from suite.cells.spec import CellSpec
+from suite.store import schema
 from suite.store.records import Record
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def run(
         threads: torch threads.
         tracking: `offline`, `online` or `off` (Weights & Biases, a mirror of the record).
         force: run again even if there is a record.
-        tuning: provenance of the configuration: study, nre and heldout spent on finding it; for the shipped
-            defaults it is known.
+        tuning: provenance of the configuration: study, nre and heldout spent on finding it, and what else `suite
+            sweep-best` writes (:class:`suite.store.schema.Tuning`); for the shipped defaults it is known.
         sweep: the study and the trial that the cell is run for.
 
     Returns:
@@ -84,7 +85,13 @@ def run(
     )
     warn_of_earlier_engines([identify(spec)], results)
     return run_cell(
-        spec, results=results, tracking=tracking, force=force, tuning=tuning, sweep=sweep, progress=progress
+        spec,
+        results=results,
+        tracking=tracking,
+        force=force,
+        tuning=None if tuning is None else schema.tuning_of(tuning),
+        sweep=None if sweep is None else schema.study_trial_of(sweep),
+        progress=progress,
     )
 
 
@@ -152,6 +159,6 @@ def bench(
         results=results,
         tracking=tracking,
         force=force,
-        tuning=tuning,
+        tuning=None if tuning is None else schema.tuning_of(tuning),
         progress=progress,
     )

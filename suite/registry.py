@@ -22,8 +22,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 from suite.config import nearest, specs
 from suite.errors import UserError, said
+from suite.store.schema import Tuning
 
 Kind = Literal["task", "baseline"]
 _TABLES = {"task": ("tasks", "TASKS"), "baseline": ("baselines", "BASELINES")}
@@ -62,13 +65,12 @@ def tags(task_id: str) -> tuple[str, ...]:
     return table.get(task_id, ())
 
 
-def tuning_of_defaults(entry: Entry) -> dict[str, Any] | None:
+def tuning_of_defaults(entry: Entry) -> Tuning | None:
     """What it cost to find the shipped defaults of a registered baseline: study, nre, heldout; None if unknown."""
     path = entry.source.parent / "tuning.json"
     if entry.id not in _table("baseline") or not path.exists():
         return None
-    costs: dict[str, dict[str, Any]] = json.loads(path.read_text())
-    return costs.get(entry.id)
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, Tuning]).get(entry.id)
 
 
 def facts_of_task(ref: str) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from suite.store.schema import Identity
 
 
 def derive(*path: object) -> int:
@@ -32,11 +34,12 @@ class Streams:
         return self._streams[purpose]
 
 
-def cell_seed(identity: Mapping[str, Any]) -> int:
+def cell_seed(seed: int, task: str, baseline: str) -> int:
     """The seed that all streams of a cell derive from; methods of one seed share no random numbers."""
-    return derive(identity["seed"], identity["task"]["id"], identity["baseline"]["id"])
+    return derive(seed, task, baseline)
 
 
-def heldout_stream(identity: Mapping[str, Any], index: int) -> torch.Generator:
+def heldout_stream(identity: Identity, index: int) -> torch.Generator:
     """The random numbers that measure point `index` of a cell's curve."""
-    return Streams(derive(cell_seed(identity), "heldout", index), identity["device"])("draw")
+    own = cell_seed(identity.seed, identity.task.id, identity.baseline.id)
+    return Streams(derive(own, "heldout", index), identity.device)("draw")

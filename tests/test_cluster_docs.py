@@ -48,4 +48,4 @@ def test_the_commands_of_one_machine_run(block: str, tmp_path: Path, monkeypatch
     seeds = int(block.split("--seeds ")[1].split()[0])
     expected = [(method, seed) for method in ("pretrained", "uniform") for seed in range(seeds)]
     assert sorted((record.baseline, record.seed) for record in found) == expected
-    assert {(record.status, record.meta["attempt"]) for record in found} == {("finished", 1)}
+    assert {(record.status, record.meta.attempt) for record in found} == {("finished", 1)}

@@ -29,6 +29,7 @@ from suite import task as engine
 from suite.oracle import Oracle
 from suite.policy import Generator, Policy, Tempered
 from suite.store.records import Record, canonical
+from suite.store.schema import plain
 from suite.task import Task
 from tasks import TAGS, TASKS
 
@@ -324,27 +325,27 @@ def no_nan(constant: str) -> None:
 @pytest.mark.parametrize("task", ["gaussian-v1", pytest.param(f"{TOYS}:Strings", id="Strings", marks=pytest.mark.slow)])
 def test_a_baseline_keeps_to_its_budget_and_its_record_is_whole(tmp_path: Path, name: str, task: str) -> None:
     record = run(name, tmp_path, task)
-    assert record.status == "finished", record.result["error"]
+    assert record.status == "finished", record.result.error
     control = name in CONTROLS
-    assert record.identity["baseline"]["control"] is control
-    assert record.result["nre"] == (0 if control else 400)
-    curve = record.result["curve"]
-    nre = [point["nre"] for point in curve]
-    assert [point["round"] for point in curve] == list(range(len(curve)))
+    assert record.identity.baseline.control is control
+    assert record.result.nre == (0 if control else 400)
+    curve = record.result.curve
+    nre = [point.nre for point in curve]
+    assert [point.round for point in curve] == list(range(len(curve)))
     assert len(curve) >= 2
     assert nre == sorted(nre)
     assert nre == ([0] * len(curve) if control else [0, 100, 200, 300, 400])
     text = (record.folder / "record.json").read_text()
-    assert json.loads(text, parse_constant=no_nan)["result"] == record.result
+    assert json.loads(text, parse_constant=no_nan)["result"] == plain(record.result)
     for point in curve:
-        assert 0 <= point["success_rate"] <= 1
-        assert point["low"] <= point["success_rate"] <= point["high"]
-        assert point["entropy"] is not None
-        assert point["kl_prior"] is not None
-        assert len(point["samples"]) == 8
-    tallies = record.result["compute"]
-    assert tallies["heldout"]["tokens"] > 0
-    assert (tallies["training"]["tokens"] > 0) == (name not in ("pretrained", "uniform", "temperature"))
+        assert 0 <= point.success_rate <= 1
+        assert point.low <= point.success_rate <= point.high
+        assert point.entropy is not None
+        assert point.kl_prior is not None
+        assert len(point.samples) == 8
+    tallies = record.result.compute
+    assert tallies.heldout.tokens > 0
+    assert (tallies.training.tokens > 0) == (name not in ("pretrained", "uniform", "temperature"))
 
 
 @pytest.mark.slow
@@ -367,11 +368,11 @@ def test_failures_only_withholds_every_success(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(Oracle, "collect", listening)
     record = run(name, tmp_path, f"{TOYS}:Codes", task_config={"codes": 64, "successes": 16})
-    assert record.status == "finished", record.result["error"]
+    assert record.status == "finished", record.result.error
     winners = set(torch.randperm(64, generator=torch.Generator().manual_seed(0))[:16].tolist())
     assert not winners & set(returned)
-    assert record.result["withheld"] == record.result["successes"] == record.result["nre"] - len(returned)
-    assert (record.result["withheld"] > 0) == (name not in CONTROLS)
+    assert record.result.withheld == record.result.successes == record.result.nre - len(returned)
+    assert (record.result.withheld > 0) == (name not in CONTROLS)
 
 
 @pytest.mark.slow
@@ -382,9 +383,9 @@ def test_a_control_is_blind_to_rewards(tmp_path: Path, name: str) -> None:
         run(name, tmp_path / str(secret), f"{TOYS}:Codes", task_config={"codes": 64, "successes": 16, "secret": secret})
         for secret in (1, 2)
     )
-    for a, b in zip(one.result["curve"], two.result["curve"], strict=True):
-        assert (a["entropy"], a["kl_prior"], a["samples"]) == (b["entropy"], b["kl_prior"], b["samples"])
-    assert one.result["curve"][-1]["distinct_share"] != two.result["curve"][-1]["distinct_share"]
+    for a, b in zip(one.result.curve, two.result.curve, strict=True):
+        assert (a.entropy, a.kl_prior, a.samples) == (b.entropy, b.kl_prior, b.samples)
+    assert one.result.curve[-1].distinct_share != two.result.curve[-1].distinct_share
 
 
 def test_banel_leaves_the_bulk_of_the_illustration(tmp_path: Path) -> None:
@@ -393,4 +394,4 @@ def test_banel_leaves_the_bulk_of_the_illustration(tmp_path: Path) -> None:
     record = suite.run(
         "gaussian-v1", "banel", budget=400, config=config | {"distil_epochs": 1}, results=tmp_path, tracking="off"
     )
-    assert record.result["improvement_best"] > 10
+    assert record.result.improvement_best > 10

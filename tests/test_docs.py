@@ -62,9 +62,9 @@ def test_the_smallest_task_and_both_baselines_run(page: str, tmp_path: Path) -> 
             results=tmp_path / "results",
             tracking="off",
         )
-        assert record.result["error"] is None
-        assert record.result["nre"] == 1000
-        assert record.result["base"]["success_rate"] == pytest.approx(1e-3)
+        assert record.result.error is None
+        assert record.result.nre == 1000
+        assert record.result.base.success_rate == pytest.approx(1e-3)
 
 
 def test_the_tree_names_what_is_there() -> None:

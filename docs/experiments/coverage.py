@@ -18,6 +18,7 @@ from scipy import stats as scipy_stats
 from reports import stats
 from reports.stats import Estimate, Sample
 from suite.measure import intervals
+from suite.store.schema import Placed
 
 SIGMA = 1.3
 N = 10_000
@@ -129,11 +130,7 @@ def iqm_over_tasks(rng: Rng, rate: float, count: int) -> bool:
 
 def area(rng: Rng, rate: float, count: int) -> bool:
     """Of curves that leave a hundredth of the rate for a seed's own after half of the budget."""
-    places = [(0, rate / 100), (500, None)]
-    made = [
-        stats.area_over_log_nre([{"nre": nre, "success_rate": early or p} for nre, early in places], 1000)
-        for p in seeds(rng, rate, count)
-    ]
+    made = [stats.area_over_log_nre([0, 500], [rate / 100, late], 1000) for late in seeds(rng, rate, count)]
     return holds(stats.geometric_mean(Sample.computed([one for one in made if one is not None])), true_area(rate))
 
 
@@ -142,8 +139,8 @@ def no_false_reach(rng: Rng, rate: float, count: int) -> bool:
     points = []
     for i in range(30):
         hits = int(rng.binomial(N, rate))
-        low = clopper_pearson(hits, N)[0]
-        points.append({"nre": i, "success_rate": hits / N, "low": low, "estimator": "monte-carlo", "n": N})
+        low, high = clopper_pearson(hits, N)
+        points.append(Placed(hits / N, low, high, "monte-carlo", N, round=i, nre=i, stream=i))
     return stats.nre_to(points, rate) is None
 
 

@@ -28,27 +28,73 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import msgspec
 import optuna
 
 from suite import search
+from suite.compute import PHASES
 from suite.search import objective
-from suite.store.records import Record
+from suite.store.records import FinishedRecord
+from suite.store.schema import (
+    BaselineIdentity,
+    Best,
+    Compute,
+    FinishedResult,
+    Identity,
+    Meta,
+    Placed,
+    Point,
+    Tally,
+    TaskIdentity,
+)
 
 SWEEP = Path(__file__).parents[2] / "sweeps" / "addition" / "banel.yaml"
+
+
+IDENTITY = Identity(
+    task=TaskIdentity(id="addition-tune-v1", config={}, source_sha256="", assets={}),
+    baseline=BaselineIdentity(id="banel", config={}, source_sha256="", control=False),
+    seed=0,
+    protocol="failures-only",
+    duplicates="charge",
+    budget=7500,
+    heldout="exact",
+    points="final",
+    device="cpu",
+    threads=1,
+)
+
+
+def result_of(rate: Any) -> FinishedResult:
+    """A curve of two equal points with ten samples each."""
+    ends = (rate, 0.0, 0.0, "exact", None)
+    unknown = ("distinct_share", "effective_successes", "valid_share", "entropy", "kl_prior")
+    place = {"round": 0, "nre": 0, "stream": 0}
+    point = Point(*ends, **place, metrics={}, distinct_successes=1, samples=["1+1=2"] * 10, **dict.fromkeys(unknown))
+    return FinishedResult(
+        curve=[point] * 2,
+        base=Placed(*ends, **place),
+        final=Placed(*ends, **place),
+        best=Best(*ends, **place, selected_on="same"),
+        improvement_final=1.0,
+        improvement_best=1.0,
+        nre=1,
+        first_success=None,
+        successes=0,
+        withheld=0,
+        heldout_evaluations=1,
+        compute=Compute(**dict.fromkeys(PHASES, Tally(0, 0.0))),
+    )
 
 
 def asleep(seconds: float) -> Any:
     """Stands for `Configuration.cells`: a record per seed that takes its share of the seconds."""
 
-    def cells(self: objective.Configuration, *args: object) -> Iterator[Record]:
+    def cells(self: objective.Configuration, *args: object) -> Iterator[FinishedRecord]:
         for seed in self.settings.seed_list:
             time.sleep(seconds / self.settings.seeds)
-            point = {"round": 0, "nre": 0, "success_rate": self.cell.config["distil_lr"], "low": 0.0, "high": 0.0,
-                     "n": None, "distinct_successes": 1, "metrics": {}, "samples": ["1+1=2"] * 10}  # fmt: skip
-            ends = dict.fromkeys(("base", "final", "best"), point)
-            rest = {"improvement_final": 1.0, "improvement_best": 1.0, "first_success": None}
-            result = {"status": "finished", "curve": [point] * 2, "nre": 1, "heldout_evaluations": 1} | ends | rest
-            yield Record(f"{seed}", {"seed": seed}, result, {}, Path())
+            identity = msgspec.structs.replace(IDENTITY, seed=seed)
+            yield FinishedRecord(f"{seed}", identity, result_of(self.cell.config["distil_lr"]), Meta(), Path())
 
     return cells
 

@@ -33,9 +33,9 @@ def measure(baseline: str, config: dict[str, object], seeds: list[int]) -> float
         suite.run("addition-tune-v1", baseline, seed=seed, config=config, results="tuning", tracking="off")
         for seed in seeds
     ]
-    final = [run.final["success_rate"] if run.final else 1e-9 for run in runs]
+    final = [run.final.success_rate if run.final else 1e-9 for run in runs]
     geometric = math.exp(sum(map(math.log, final)) / len(final))
-    effective = [run.result["curve"][-1]["effective_successes"] for run in runs]
+    effective = [run.result.curve[-1].effective_successes for run in runs]
     line = {"baseline": baseline, "config": config, "seeds": seeds, "final": geometric, "each": final}
     print(json.dumps(line | {"effective": effective}), flush=True)
     return geometric

@@ -12,18 +12,10 @@ from reports.board.row import Row
 from reports.read import select
 from suite import registry
 from suite.store import records as engine
-from suite.store.records import Record, canonical
+from suite.store.records import FinishedRecord, Record, canonical
+from suite.store.schema import Point
 
 __all__ = ["Row", "rows"]
-
-DIVERSITY = (
-    "distinct_share",
-    "distinct_successes",
-    "effective_successes",
-    "valid_share",
-    "entropy",
-    "kl_prior",
-)
 
 
 def rows(records: Sequence[Record]) -> list[Row]:
@@ -49,15 +41,14 @@ def rows(records: Sequence[Record]) -> list[Row]:
 
 def base_key(record: Record) -> tuple[Hashable, ...]:
     """What records must share to have measured the same prior in the same way."""
-    return (*select.task_key(record), str(record.identity["heldout"]))
+    return (*select.task_key(record), record.identity.heldout)
 
 
 def base_rates(records: Iterable[Record]) -> dict[Hashable, stats.Estimate]:
     """The success rate of each task's prior, from all its runs together, by :func:`base_key`."""
-    points: dict[Hashable, list[Mapping[str, Any]]] = {}
-    for record in records:
-        if record.status == "finished":
-            points.setdefault(base_key(record), []).append(record.result["curve"][0])
+    points: dict[Hashable, list[Point]] = {}
+    for record in engine.finished(records):
+        points.setdefault(base_key(record), []).append(record.result.curve[0])
     return {key: stats.pooled_rate(measured) for key, measured in points.items()}
 
 
@@ -66,19 +57,19 @@ class Entrant:
     """The records behind one row, with the labels that set them apart and their final rates."""
 
     records: Sequence[Record]
-    finished: Sequence[Record]
+    finished: Sequence[FinishedRecord]
     task_config: str
     config: str
     final: Rates
 
     @classmethod
     def of(cls, records: Sequence[Record], task_config: str, config: str, base: stats.Estimate) -> Entrant:
-        finished = [record for record in records if record.status == "finished"]
-        return cls(records, finished, task_config, config, Rates.of(finished, "final", base))
+        finished = engine.finished(records)
+        return cls(records, finished, task_config, config, Rates.of([run.final for run in finished], base))
 
     @property
     def control(self) -> bool:
-        return bool(self.records[0].identity["baseline"]["control"])
+        return self.records[0].identity.baseline.control
 
     @property
     def name(self) -> str:
@@ -87,11 +78,11 @@ class Entrant:
     def arena(self) -> tuple[Hashable, ...]:
         """What a method and the controls it is held against have in common."""
         first = self.records[0]
-        return (*select.task_key(first), *(first.identity[key] for key in ("protocol", "budget", "heldout")))
+        return (*select.task_key(first), first.identity.protocol, first.identity.budget, first.identity.heldout)
 
     def setting(self) -> tuple[Hashable, ...]:
         """What rows of one table have in common."""
-        return (*self.arena(), self.records[0].identity["duplicates"])
+        return (*self.arena(), self.records[0].identity.duplicates)
 
 
 def headline(entrant: Entrant, arena: Sequence[Entrant]) -> dict[str, Any]:
@@ -103,7 +94,7 @@ def headline(entrant: Entrant, arena: Sequence[Entrant]) -> dict[str, Any]:
     rivals = [other for other in arena if other.control]
     known = [(level, rival) for rival in rivals if (level := rival.final.geomean.value) is not None]
     if not known:
-        if entrant.records[0].identity["heldout"] == "off":
+        if entrant.records[0].identity.heldout == "off":
             note = "held-out measurement is off"
         else:
             note = "no control with a success on every seed" if rivals else "no oracle-free control ran here"
@@ -168,11 +159,12 @@ def _places(peers: Sequence[Entrant]) -> list[tuple[Entrant, stats.Rank | None]]
 def labels(groups: Sequence[Sequence[Record]]) -> tuple[list[str], list[str]]:
     """(task labels, method labels) of groups: the settings in which each differs from others of its id."""
     first = [group[0] for group in groups]
-    tasks = [(record.task, _flat(record.identity["task"]["config"])) for record in first]
+    tasks = [(record.task, _flat(record.identity.task.config)) for record in first]
     methods = []
     for record in first:
-        places = {"points": record.points} | {name: record.identity[name] for name in ("device", "threads")}
-        methods.append(((record.task, record.baseline), {**_flat(record.identity["baseline"]["config"]), **places}))
+        own = record.identity
+        places = {"points": own.points, "device": own.device, "threads": own.threads}
+        methods.append(((record.task, record.baseline), {**_flat(own.baseline.config), **places}))
     return _differences(tasks), _differences(methods)
 
 
@@ -212,16 +204,16 @@ def _row(entrant: Entrant, arena: Sequence[Entrant], rank: stats.Rank | None) ->
         baseline=first.baseline,
         config=entrant.config,
         control=entrant.control,
-        protocol=identity["protocol"],
-        duplicates=identity["duplicates"],
-        budget=identity["budget"],
-        heldout=str(identity["heldout"]),
+        protocol=identity.protocol,
+        duplicates=identity.duplicates,
+        budget=identity.budget,
+        heldout=identity.heldout,
         tags=registry.tags(first.task),
         seeds=len(finished),
         seed_list=tuple(record.seed for record in finished),
         failed=len(entrant.records) - len(finished),
         verified=_all_verified(finished),
-        estimator=_words(record.result["curve"][-1]["estimator"] for record in finished),
+        estimator=_words(record.result.curve[-1].estimator for record in finished),
         base_rate=base.value,
         base_rate_low=base.low,
         base_rate_high=base.high,
@@ -234,12 +226,12 @@ def _row(entrant: Entrant, arena: Sequence[Entrant], rank: stats.Rank | None) ->
         success_final_seeds=final.seeds,
         success_final_seeds_low=final.lows,
         success_final_seeds_high=final.highs,
-        best_selected_on=_words(record.best["selected_on"] for record in finished if record.best) or None,
+        best_selected_on=_words(record.best.selected_on for record in finished if record.best) or None,
         cells=tuple(record.cell for record in entrant.records),
         **headline(entrant, arena),
         **final.summary("final"),
         **final.deployed(),
-        **Rates.of(finished, "best", base).summary("best"),
+        **Rates.of([record.best for record in finished], base).summary("best"),
         **area(finished),
         **_diversity(finished),
         **_cost(finished),
@@ -247,43 +239,46 @@ def _row(entrant: Entrant, arena: Sequence[Entrant], rank: stats.Rank | None) ->
     )
 
 
-def _diversity(finished: Sequence[Record]) -> dict[str, Any]:
-    last = [record.result["curve"][-1] for record in finished]
-    return {name: stats.median(_known(point[name] for point in last)) for name in DIVERSITY}
+def _diversity(finished: Sequence[FinishedRecord]) -> dict[str, Any]:
+    last = [record.result.curve[-1] for record in finished]
+    columns: dict[str, Iterable[float | None]] = {
+        "distinct_share": (point.distinct_share for point in last),
+        "distinct_successes": (point.distinct_successes for point in last),
+        "effective_successes": (point.effective_successes for point in last),
+        "valid_share": (point.valid_share for point in last),
+        "entropy": (point.entropy for point in last),
+        "kl_prior": (point.kl_prior for point in last),
+    }
+    return {name: stats.median(_known(values)) for name, values in columns.items()}
 
 
-def _cost(finished: Sequence[Record]) -> dict[str, Any]:
-    def apart(amounts: Mapping[str, float]) -> float:
-        return sum(amounts[phase] for phase in ("training", "filtering", "verifying"))
-
-    def compute(what: str) -> float | None:
-        tallies = (record.result["compute"] for record in finished)
-        return stats.mean([apart({phase: tally[what] for phase, tally in t.items()}) for t in tallies])
-
-    tuning = [record.meta.get("tuning") or {} for record in finished]
-    spent = {name: _known(one.get(name) for one in tuning) for name in ("nre", "heldout")}
+def _cost(finished: Sequence[FinishedRecord]) -> dict[str, Any]:
+    spent = [record.result.compute.of_method() for record in finished]
+    seconds = [record.meta.seconds for record in finished if record.meta.seconds is not None]
+    tuning = [record.meta.tuning for record in finished if record.meta.tuning is not None]
     return {
-        "nre_mean": stats.mean([record.result["nre"] for record in finished]),
-        "successes_mean": stats.mean(_known(record.result["successes"] for record in finished)),
-        "seconds_mean": stats.mean([apart(record.meta["seconds"]) for record in finished]),
-        "seconds_heldout_mean": stats.mean([record.meta["seconds"]["heldout"] for record in finished]),
-        "flops_mean": compute("flops"),
-        "tokens_mean": compute("tokens"),
-        **{f"tuning_{name}": int(max(amounts)) if amounts else None for name, amounts in spent.items()},
+        "nre_mean": stats.mean([record.result.nre for record in finished]),
+        "successes_mean": stats.mean([record.result.successes for record in finished]),
+        "seconds_mean": stats.mean([one.of_method() for one in seconds]),
+        "seconds_heldout_mean": stats.mean([one.heldout for one in seconds]),
+        "flops_mean": stats.mean([one.flops for one in spent]),
+        "tokens_mean": stats.mean([one.tokens for one in spent]),
+        "tuning_nre": max((one.nre for one in tuning if one.nre is not None), default=None),
+        "tuning_heldout": max((one.heldout for one in tuning if one.heldout is not None), default=None),
     }
 
 
-def _reached(finished: Sequence[Record], base: stats.Estimate) -> dict[str, Any]:
+def _reached(finished: Sequence[FinishedRecord], base: stats.Estimate) -> dict[str, Any]:
     """Fields on times; k x base is held against the upper end of the base rate."""
-    ends = [record.result["nre"] for record in finished]
-    first = [record.result["first_success"] for record in finished]
+    ends = [record.result.nre for record in finished]
+    first = [record.result.first_success for record in finished]
     fields: dict[str, Any] = {
         "first_success_median": stats.censored_median(first, ends),
         "first_success_seeds": len(_known(first)),
     }
     for factor in (10, 100):
         target = None if base.high is None else factor * base.high
-        times = [stats.nre_to(record.result["curve"], target) for record in finished]
+        times = [stats.nre_to(record.result.curve, target) for record in finished]
         fields[f"nre_to_{factor}x"] = stats.censored_median(times, ends)
         fields[f"nre_to_{factor}x_seeds"] = len(_known(times)) if target and finished else None
     return fields
@@ -297,7 +292,7 @@ def _words(values: Iterable[str]) -> str:
     return " + ".join(dict.fromkeys(values))
 
 
-def _all_verified(finished: Sequence[Record]) -> bool | None:
+def _all_verified(finished: Sequence[FinishedRecord]) -> bool | None:
     verdicts = [engine.verified(record) for record in finished]
     if False in verdicts:
         return False

@@ -9,7 +9,8 @@ from typing import Any
 
 from reports import stats
 from reports.stats import Estimate, Sample
-from suite.store.records import Record
+from suite.store.records import FinishedRecord
+from suite.store.schema import Placed
 
 PASS_AT = (10, 100, 1000)
 """The k of pass@k."""
@@ -31,16 +32,15 @@ class Rates:
     highs: tuple[float | None, ...]
 
     @classmethod
-    def of(cls, records: Sequence[Record], which: str, base: Estimate) -> Rates:
-        """From the point `which` ("final" or "best") of finished records; held-out off has no points."""
-        points: list[dict[str, Any]] = [record.result[which] or {} for record in records]
-        rates, lows, highs = (_column(points, key) for key in ("success_rate", "low", "high"))
+    def of(cls, points: Sequence[Placed | None], base: Estimate) -> Rates:
+        """From the final or the best point of every finished record; None where held-out measurement is off."""
+        measured = [point for point in points if point is not None]
         return cls(
-            sample=Sample((), (), ()) if None in rates else Sample(rates, lows, highs),
+            sample=_sample([(point.success_rate, point.low, point.high) for point in measured], len(points)),
             base=base,
-            seeds=tuple(None if r == 0 and high else r for r, high in zip(rates, highs, strict=True)),
-            lows=lows,
-            highs=highs,
+            seeds=tuple(None if point is None or _unseen(point) else point.success_rate for point in points),
+            lows=tuple(None if point is None else point.low for point in points),
+            highs=tuple(None if point is None else point.high for point in points),
         )
 
     @functools.cached_property
@@ -78,21 +78,34 @@ class Rates:
         return fields | _fields("expected_evaluations", Estimate(*waits))
 
 
-def area(records: Sequence[Record]) -> dict[str, Any]:
+def _unseen(point: Placed) -> bool:
+    """Whether a zero stands for not having seen a success."""
+    return point.success_rate == 0 and bool(point.high)
+
+
+def area(records: Sequence[FinishedRecord]) -> dict[str, Any]:
     """The fields of a row on the area under its runs' curves."""
     areas = []
     for record in records:
-        curve, budget = record.result["curve"], record.identity["budget"]
+        curve, budget = record.result.curve, record.identity.budget
+        nre = [point.nre for point in curve]
         # each end of the points' intervals has an area of its own, which widens that of the rate
-        areas.append([stats.area_over_log_nre(curve, budget, key) for key in ("success_rate", "low", "high")])
-    known = [tuple(end for end in ends if end is not None) for ends in areas]
-    complete = bool(areas) and all(len(ends) == 3 for ends in known)
-    sample = Sample(*zip(*known, strict=True)) if complete else Sample((), (), ())
-    return _fields("success_auc_geomean", _probability(stats.geometric_mean(sample)))
+        areas.append(
+            (
+                stats.area_over_log_nre(nre, [point.success_rate for point in curve], budget),
+                stats.area_over_log_nre(nre, [point.low for point in curve], budget),
+                stats.area_over_log_nre(nre, [point.high for point in curve], budget),
+            )
+        )
+    return _fields("success_auc_geomean", _probability(stats.geometric_mean(_sample(areas, len(areas)))))
 
 
-def _column(points: Sequence[dict[str, Any]], key: str) -> tuple[Any, ...]:
-    return tuple(point.get(key) for point in points)
+def _sample(ends: Sequence[tuple[float | None, float | None, float | None]], seeds: int) -> Sample:
+    """The sample of (value, low, high) of so many seeds; empty unless all are known."""
+    known = [
+        (value, low, high) for value, low, high in ends if value is not None and low is not None and high is not None
+    ]
+    return Sample(*zip(*known, strict=True)) if known and len(known) == seeds else Sample((), (), ())
 
 
 def _probability(estimate: Estimate) -> Estimate:

@@ -11,7 +11,8 @@ from reports.figures import style
 from reports.read.series import flops
 from reports.tables.render import blocks, title
 from reports.tables.text import plain
-from suite.store.records import Record
+from suite.store.records import FinishedRecord, Record, finished
+from suite.store.schema import rate_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +31,7 @@ def figure(records: Sequence[Record], rows: Sequence[Row]) -> Figure | None:
     panels = [block for block in blocks(rows) if any(row.success_final_geomean for row in block)]
     if not panels:
         return None
-    runs = {record.cell: record for record in records if record.status == "finished"}
+    runs = {record.cell: record for record in finished(records)}
     with style.canvas(12, 4.4 * len(panels)) as drawing:
         axes = drawing.subplots(len(panels), 2, squeeze=False)
         for (left, right), block in zip(axes, panels, strict=True):
@@ -59,19 +60,19 @@ def _set_left_edge(ax: Axes, amounts: Sequence[float]) -> None:
     ax.set_xlim(-smallest / 8, max(positive, default=1.0) * 2)
 
 
-def _success(ax: Axes, row: Row, runs: Sequence[Record], colour: str) -> None:
+def _success(ax: Axes, row: Row, runs: Sequence[FinishedRecord], colour: str) -> None:
     marker = "s" if row.control else "o"
-    seen = [(flops(run), run.final["success_rate"]) for run in runs if run.final and run.final["success_rate"]]
+    seen = [(flops(run), rate) for run in runs if (rate := rate_of(run.final))]
     ax.scatter([x for x, _ in seen], [y for _, y in seen], s=14, color=colour, alpha=0.5, marker=marker, linewidth=0)
     if row.success_final_geomean and row.flops_mean is not None:
         ax.scatter([row.flops_mean], [row.success_final_geomean], s=90, color=colour, marker=marker, zorder=3)
 
 
-def _needed(ax: Axes, row: Row, runs: Sequence[Record], colour: str) -> None:
+def _needed(ax: Axes, row: Row, runs: Sequence[FinishedRecord], colour: str) -> None:
     marker = "s" if row.control else "o"
     for run in runs:
-        base = (run.result["base"] or {}).get("success_rate")
-        nre = stats.nre_to(run.result["curve"], 10 * base if base else None)
+        base = rate_of(run.result.base)
+        nre = stats.nre_to(run.result.curve, 10 * base if base else None)
         look: dict[str, Any] = {"color": colour} if nre is not None else {"facecolor": "none", "edgecolor": colour}
         y: float = row.budget if nre is None else nre
         ax.scatter([flops(run)], [y], s=14, alpha=0.5, marker=marker, **look)

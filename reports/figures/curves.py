@@ -15,7 +15,7 @@ from reports.read import series
 from reports.read.series import Which
 from reports.tables.render import blocks, title
 from reports.tables.text import plain, rate
-from suite.store.records import Record
+from suite.store.records import FinishedRecord, Record, finished
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ def figure(records: Sequence[Record], rows: Sequence[Row]) -> Figure | None:
     panels = [block for block in blocks(rows) if any(row.base_rate for row in block)]
     if not panels:
         return None
-    runs = {record.cell: record for record in records if record.status == "finished"}
+    runs = {record.cell: record for record in finished(records)}
     with style.canvas(12, 4.6 * len(panels)) as drawing:
         axes = drawing.subplots(len(panels), 2, squeeze=False, sharey="row")
         for (left, right), block in zip(axes, panels, strict=True):
@@ -69,7 +69,7 @@ def figure(records: Sequence[Record], rows: Sequence[Row]) -> Figure | None:
     return drawing
 
 
-def _panel(ax: Axes, block: Sequence[Row], runs: dict[str, Record], which: Which) -> dict[str, Artist]:
+def _panel(ax: Axes, block: Sequence[Row], runs: dict[str, FinishedRecord], which: Which) -> dict[str, Artist]:
     """Draw one panel; what its legend names."""
     shades = style.shades(block, style.colours(row.baseline for row in block))
     base = next(row.base_rate for row in block if row.base_rate)
@@ -98,7 +98,7 @@ def _panel(ax: Axes, block: Sequence[Row], runs: dict[str, Record], which: Which
     return lines
 
 
-def _points(records: Sequence[Record], which: Which) -> pd.DataFrame:
+def _points(records: Sequence[FinishedRecord], which: Which) -> pd.DataFrame:
     """Columns seed, nre, rate, low and high, of the points that were measured."""
     import pandas as pd
 

@@ -10,7 +10,8 @@ from reports.board.row import Row
 from reports.figures import style
 from reports.read import series
 from reports.tables.text import measured, plain
-from suite.store.records import Record
+from suite.store.records import FinishedRecord, Record
+from suite.store.schema import Point
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,18 +40,17 @@ def figure(records: Sequence[Record], rows: Sequence[Row]) -> Figure | None:
     """
     runs = {record.cell: record for record in records}
     shown = [run for row in rows if (run := series.typical([runs[c] for c in row.cells if c in runs]))]
-    texts = [run for run in shown if any(point["samples"] for point in run.result["curve"])]
+    texts = [run for run in shown if any(point.samples for point in run.result.curve)]
     if texts:
         return _texts(texts)
     pictures = [(run, found) for run in shown if (found := images(run))]
     return _pictures(pictures) if pictures else None
 
 
-def rounds(record: Record, most: int = COLUMNS) -> list[dict[str, Any]]:
+def rounds(curve: Sequence[Point], most: int = COLUMNS) -> list[Point]:
     """At most so many points of a curve: the first, the last and evenly spread ones between."""
-    curve: list[dict[str, Any]] = record.result["curve"]
     if len(curve) <= most:
-        return curve
+        return list(curve)
     places = dict.fromkeys(round(i * (len(curve) - 1) / (most - 1)) for i in range(most))
     return [curve[i] for i in places]
 
@@ -61,27 +61,28 @@ def cut(text: str, wide: int = LETTERS // COLUMNS) -> str:
     return "\n".join(lines[:TALL]) + ("…" if len(lines) > TALL else "")
 
 
-def _texts(runs: Sequence[Record]) -> Figure:
-    columns = max(len(rounds(run)) for run in runs)
+def _texts(runs: Sequence[FinishedRecord]) -> Figure:
+    points = [rounds(run.result.curve) for run in runs]
+    columns = max(map(len, points))
     wide = LETTERS // columns
-    shown = [cut(sample, wide) for run in runs for point in rounds(run) for sample in point["samples"][:SHOWN]]
+    shown = [cut(sample, wide) for line in points for point in line for sample in point.samples[:SHOWN]]
     tall = max((sample.count("\n") + 1 for sample in shown), default=1)
     with style.canvas(12, len(runs) * (0.5 + 0.2 * tall * SHOWN)) as drawing:
         axes = drawing.subplots(len(runs), columns, squeeze=False)
-        for line, run in zip(axes, runs, strict=True):
+        for line, run, curve in zip(axes, runs, points, strict=True):
             for ax in line:
                 ax.set_axis_off()
-            for ax, point in zip(line, rounds(run), strict=False):
+            for ax, point in zip(line, curve, strict=False):
                 _heading(ax, run, point)
-                body = "\n".join(cut(sample, wide) for sample in point["samples"][:SHOWN])
+                body = "\n".join(cut(sample, wide) for sample in point.samples[:SHOWN])
                 place = {"transform": ax.transAxes, "va": "top", "family": "monospace", "fontsize": "small"}
                 ax.text(0, 0.97, body, parse_math=False, **place)
     return drawing
 
 
-def _heading(ax: Axes, run: Record, point: dict[str, Any]) -> None:
-    name = f"{plain(run.baseline)}, seed {run.seed}" if not point["round"] else f"round {point['round']}"
-    where = "prior" if not point["round"] else f"{point['nre']:,} NRE"
+def _heading(ax: Axes, run: Record, point: Point) -> None:
+    name = f"{plain(run.baseline)}, seed {run.seed}" if not point.round else f"round {point.round}"
+    where = "prior" if not point.round else f"{point.nre:,} NRE"
     _title(ax, run, f"{name}\n{where}, success {measured(point)}")
 
 
@@ -109,7 +110,7 @@ def images(record: Record, n: int = SHOWN) -> dict[str, np.ndarray[Any, Any]]:
         return {}
     try:
         entry = registry.load("task", record.task)
-        task = build_task(entry, config.build(entry.config_class, record.identity["task"]["config"]))
+        task = build_task(entry, config.build(entry.config_class, record.identity.task.config))
     except UserError:
         return {}
     prior = task.prior()
@@ -124,14 +125,14 @@ def images(record: Record, n: int = SHOWN) -> dict[str, np.ndarray[Any, Any]]:
     return drawn
 
 
-def _pictures(runs: Sequence[tuple[Record, dict[str, Any]]]) -> Figure:
+def _pictures(runs: Sequence[tuple[FinishedRecord, dict[str, np.ndarray[Any, Any]]]]) -> Figure:
     with style.canvas(12, 1.2 * len(runs)) as drawing:
         axes = drawing.subplots(len(runs), 3, squeeze=False)
         for line, (run, found) in zip(axes, runs, strict=True):
             for ax, (which, pictures) in zip(line, found.items(), strict=True):
                 ax.imshow(list(_strip(pictures)), cmap="gray", vmin=0, vmax=1)
                 ax.set_axis_off()
-                point = run.result[{"prior": "base"}.get(which, which)] or {}
+                point = {"prior": run.result.base, "best": run.best, "final": run.final}[which]
                 text = f"{plain(run.baseline)}, seed {run.seed}: {which}, success {measured(point)}"
                 _title(ax, run, text)
     return drawing

@@ -71,7 +71,7 @@ def watch(seed: int = 0, *, budget: int = 2000, config: dict[str, object] | None
     def rate_of(policy: Any) -> float:
         return float(tasks.exact(task, policy) or 0.0)
 
-    own = cell_seed({"seed": seed, "task": {"id": TASK}, "baseline": {"id": BASELINE}})
+    own = cell_seed(seed, TASK, BASELINE)
     streams = Streams(derive(own, "method"))
     ledger = Ledger(Path(":memory:"))
     oracle = Oracle(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from reports.board.row import Row
 from reports.figures import style
 from reports.tables.text import plain
-from suite.store.records import Record
+from suite.store.records import Record, finished
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,10 +50,10 @@ def figure(records: Sequence[Record], rows: Sequence[Row]) -> Figure | None:
 
 def of_methods(records: Sequence[Record], rows: Sequence[Row]) -> dict[str, dict[str, list[float]]]:
     """{baseline: {setting: improvement of every finished run}} of the rows."""
-    runs = {record.cell: record for record in records if record.status == "finished"}
+    runs = {record.cell: record for record in finished(records)}
     scores: dict[str, dict[str, list[float]]] = defaultdict(dict)
     for row in rows:
-        gains = [runs[cell].result["improvement_final"] for cell in row.cells if cell in runs]
+        gains = [runs[cell].result.improvement_final for cell in row.cells if cell in runs]
         known = [gain for gain in gains if gain is not None]
         if known:
             scores[row.baseline].setdefault(str(row.setting), []).extend(known)

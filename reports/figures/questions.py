@@ -12,7 +12,7 @@ from reports.read import series
 from reports.read.series import At
 from reports.tables.render import blocks
 from reports.tables.text import plain, rate
-from suite.store.records import Record
+from suite.store.records import FinishedRecord, Record, finished
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -35,7 +35,7 @@ def figure(records: Sequence[Record], rows: Sequence[Row], methods: Sequence[str
         rows: of one task at several questions, from :func:`reports.board.leaderboard.rows`.
         methods: the baselines whose curves are drawn.
     """
-    runs = {record.cell: record for record in records if record.status == "finished"}
+    runs = {record.cell: record for record in finished(records)}
     panels = []
     for block in blocks(rows):
         shown = [row for row in block if row.baseline in methods]
@@ -59,7 +59,7 @@ def figure(records: Sequence[Record], rows: Sequence[Row], methods: Sequence[str
     return drawing
 
 
-def _curves(records: Sequence[Record]) -> list[list[At]]:
+def _curves(records: Sequence[FinishedRecord]) -> list[list[At]]:
     """The best so far of every run that was measured, the run with the median end first."""
     curves = [series.of(record, "best") for record in records]
     known = sorted((curve for curve in curves if curve[-1].rate is not None), key=lambda curve: curve[-1].rate or 0.0)

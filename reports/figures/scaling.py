@@ -11,7 +11,8 @@ from reports.board import leaderboard
 from reports.figures import style
 from reports.read import select
 from reports.tables.text import plain
-from suite.store.records import Record, canonical
+from suite.store.records import Record, canonical, finished
+from suite.store.schema import rate_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,27 +65,27 @@ def by_epochs(records: Sequence[Record]) -> dict[tuple[str, str, Hashable], Scal
     """{(baseline, its other fields, arena): {epochs: improvement of every seed}}, epochs ascending."""
     groups: dict[tuple[str, str, Hashable], Scaling] = defaultdict(lambda: defaultdict(list))
     for record, gain in improvements(records):
-        config = record.identity["baseline"]["config"]
-        if FIELD in config and not record.identity["baseline"]["control"]:
+        config = record.identity.baseline.config
+        epochs = config.get(FIELD)
+        if isinstance(epochs, int) and not record.identity.baseline.control:
             rest = {name: value for name, value in config.items() if name != FIELD}
-            groups[record.baseline, canonical(rest), arena(record)][config[FIELD]].append(gain)
+            groups[record.baseline, canonical(rest), arena(record)][epochs].append(gain)
     return {key: dict(sorted(group.items())) for key, group in groups.items()}
 
 
 def improvements(records: Sequence[Record]) -> Iterator[tuple[Record, float]]:
     """Final success rate of each finished run over the base that all runs measured together, as in the leaderboard."""
     bases = leaderboard.base_rates(records)
-    for record in records:
-        final = record.final if record.status == "finished" else None
-        base = bases[leaderboard.base_key(record)].value if final else None
-        if final and base:
-            yield record, final["success_rate"] / base
+    for record in finished(records):
+        final, base = rate_of(record.final), bases[leaderboard.base_key(record)].value
+        if final is not None and base:
+            yield record, final / base
 
 
 def arena(record: Record) -> Hashable:
     """What runs must share to stand in one panel."""
-    places = (record.identity[name] for name in ("protocol", "duplicates", "budget", "heldout"))
-    return (*select.task_key(record), *places)
+    own = record.identity
+    return (*select.task_key(record), own.protocol, own.duplicates, own.budget, own.heldout)
 
 
 def arenas(records: Sequence[Record]) -> dict[Hashable, list[Record]]:
@@ -99,7 +100,7 @@ def controls(records: Sequence[Record]) -> dict[str, list[float]]:
     """{control: final improvement of every seed}."""
     gains: dict[str, list[float]] = defaultdict(list)
     for record, gain in improvements(records):
-        if record.identity["baseline"]["control"]:
+        if record.identity.baseline.control:
             gains[record.baseline].append(gain)
     return dict(sorted(gains.items()))
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reports.figures import style
 from reports.tables.text import plain
-from suite.store.records import Record, canonical
+from suite.store.records import FinishedRecord, Record, canonical, finished
+from suite.store.schema import rate_of
 
 if TYPE_CHECKING:
     import optuna
@@ -43,24 +44,18 @@ def studies(records: Sequence[Record]) -> dict[str, list[Trial]]:
     A configuration is one trial or several: one that was interrupted goes on as another. A knob is a field of the
     method's config that takes more than one value in the study. A trial that was run by hand is of no study.
     """
-    found: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        sweep = record.meta.get("sweep")
-        study = sweep.get("study") if isinstance(sweep, Mapping) else None
-        if (
-            study is not None
-            and record.status == "finished"
-            and record.final
-            and record.final["success_rate"] is not None
-        ):
-            found[str(study)][canonical(record.identity["baseline"]["config"])].append(record)
+    found: dict[str, dict[str, list[FinishedRecord]]] = defaultdict(lambda: defaultdict(list))
+    for record in finished(records):
+        study = record.meta.sweep.study if record.meta.sweep is not None else None
+        if study is not None and rate_of(record.final) is not None:
+            found[study][record.configs[1]].append(record)
     return {study: _trials(list(groups.values())) for study, groups in found.items()}
 
 
-def _trials(groups: Sequence[Sequence[Record]]) -> list[Trial]:
+def _trials(groups: Sequence[Sequence[FinishedRecord]]) -> list[Trial]:
     from suite.search.objective import geometric_mean, success_rate
 
-    configs = [group[0].identity["baseline"]["config"] for group in groups]
+    configs = [group[0].identity.baseline.config for group in groups]
     names = [name for name in configs[0] if len({str(config.get(name)) for config in configs}) > 1]
     seeds = {record.seed for group in groups for record in group}
     return [

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from suite.errors import UserError
+from suite.store.schema import BaselineIdentity, TaskIdentity
+
+T = TypeVar("T")
 
 Finite = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 SeedName = Annotated[str, msgspec.Meta(pattern=r"^(0|[1-9][0-9]*)$")]
@@ -29,10 +32,10 @@ class Manifest(msgspec.Struct):
     command: str
     commit: str | None
     dirty: bool | None
-    engine: int | str
+    engine: int | str | None
     python: str
     platform: Platform
-    created: str
+    created: str | None
     seeds: dict[str, int]
 
 
@@ -44,47 +47,34 @@ class Entry(msgspec.Struct):
     nre: int
     successes: int
     first_success: int | None
-    curve: list[list[Finite | None]]
+    curve: list[tuple[int, Finite | None]]
+    """(NRE, success rate) of each point."""
     quantities: dict[str, Finite]
-
-
-class Kind(msgspec.Struct):
-    """The part of an identity that is about the task, or about the baseline."""
-
-    id: str
-    config: dict[str, Any]
-    source_sha256: str
-
-
-class TaskKind(Kind):
-    """The same of the task, with what it reads."""
-
-    assets: dict[str, Any]
 
 
 class Identity(msgspec.Struct):
     """What ran."""
 
-    task: TaskKind
-    baseline: Kind
+    task: TaskIdentity
+    baseline: BaselineIdentity
 
 
 class Cell(msgspec.Struct):
     """cells/NAME.json."""
 
-    call: dict[str, Any]
+    call: dict[str, object]
     identity: Identity
     base: Finite | None
     seeds: dict[SeedName, Entry]
 
 
-def check(kind: Any, content: object, where: str, then: str) -> None:
-    """Hold content against one of these types, or any other.
+def typed(kind: type[T], content: object, where: str, then: str) -> T:
+    """Content as one of these types.
 
     Raises:
         UserError: the first place where it differs, `$` being the whole; `where` begins the line and `then` ends it.
     """
     try:
-        msgspec.convert(content, kind)
+        return msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
         raise UserError(f"{where}: {error}; {then}") from error

@@ -17,6 +17,7 @@ from suite.policy import Policy
 from suite.store import ledger
 from suite.store.ledger import Batch, Ledger
 from suite.store.records import Record
+from suite.store.schema import rate_of
 from suite.store.weights import load
 
 AGREEMENT = 1e-5
@@ -44,8 +45,9 @@ def of_cell(
         subjects: the finished ones with their task.
         base_rate: the reference's exact base rate; None where it has none.
     """
-    failed = [record for record in records if record.status != "finished"]
-    findings = [_found(cell, "finished", [f"seed {r.seed}: {_error(r)}" for r in failed], f"{len(records)} runs")]
+    failed = [(record.seed, error) for record in records if (error := record.result.error) is not None]
+    wrong = [f"seed {seed}: {error.line()}" for seed, error in failed]
+    findings = [_found(cell, "finished", wrong, f"{len(records)} runs")]
     books = [(of, _batches(of.record)) for of in subjects]
     findings.append(_found(cell, "budget", _over_budget(books), f"NRE within {cell.settings.budget}"))
     findings.append(_found(cell, "charges", _uncharged(cell, books), "every sample priced, controls spend nothing"))
@@ -66,11 +68,6 @@ def _found(cell: GatedCell, invariant: str, wrong: Sequence[str], right: str) ->
     return Finding(cell.name, invariant, not wrong, "; ".join(wrong[:3]) or right)
 
 
-def _error(record: Record) -> str:
-    error = record.result.get("error") or {}
-    return f"{error.get('type')}: {error.get('message')}"
-
-
 def _batches(record: Record) -> list[Batch]:
     path = record.folder / "ledger.sqlite"
     if not path.exists():
@@ -86,9 +83,9 @@ def _over_budget(books: Books) -> list[str]:
     """The budget of the identity against what the ledger charged and what the record says."""
     wrong = []
     for (record, _), batches in books:
-        most = max(ledger.summarise(iter(batches)).nre, record.result["nre"])
-        if most > record.identity["budget"]:
-            wrong.append(f"seed {record.seed}: {most} of {record.identity['budget']} evaluations")
+        most = max(ledger.summarise(iter(batches)).nre, record.result.nre)
+        if most > record.identity.budget:
+            wrong.append(f"seed {record.seed}: {most} of {record.identity.budget} evaluations")
     return wrong
 
 
@@ -99,10 +96,10 @@ def _uncharged(cell: GatedCell, books: Books) -> list[str]:
         rows, charged = sum(len(b.x) for b in batches), sum(int(b.priced.sum()) for b in batches)
         if cell.settings.duplicates == "charge" and rows != charged:
             wrong.append(f"seed {record.seed}: {rows - charged} of {rows} evaluations were free")
-        if charged != record.result["curve"][-1]["nre"]:
-            said = record.result["curve"][-1]["nre"]
-            wrong.append(f"seed {record.seed}: {charged} charged, the method's rounds end at {said}")
-        if record.identity["baseline"]["control"] and charged:
+        last = record.result.curve[-1].nre
+        if charged != last:
+            wrong.append(f"seed {record.seed}: {charged} charged, the method's rounds end at {last}")
+        if record.identity.baseline.control and charged:
             wrong.append(f"seed {record.seed}: a control spent {charged} evaluations")
     return wrong
 
@@ -146,16 +143,17 @@ def _disagreement(subjects: Sequence[Subject]) -> list[str]:
 
 def _counted(of: Subject) -> Iterable[tuple[int, int, float]]:
     """(hits, draws, exact rate) wherever a record has both."""
-    result = of.record.result
-    for point in result["curve"]:
-        if point["estimator"] == "exact" and point["distinct_share"]:
-            yield round(point["distinct_successes"] / point["distinct_share"]), SAMPLES, point["success_rate"]
-    last = result["curve"][-1]
-    if last["estimator"] == "monte-carlo":
+    curve = of.record.result.curve
+    for point in curve:
+        rate, distinct = point.success_rate, point.distinct_successes
+        if point.estimator == "exact" and rate is not None and point.distinct_share and distinct is not None:
+            yield round(distinct / point.distinct_share), SAMPLES, rate
+    counted = curve[-1].counted()
+    if counted is not None:
         policy = _final(of)
         rate = None if policy is None else tasks.exact(of.task, policy)
         if rate is not None:
-            yield round(last["success_rate"] * last["n"]), last["n"], rate
+            yield *counted, rate
 
 
 def _final(of: Subject) -> Policy | None:
@@ -165,9 +163,9 @@ def _final(of: Subject) -> Policy | None:
 
 def _other_base(subjects: Sequence[Subject], base_rate: float) -> list[str]:
     """The prior and its exact rate are constants of a task."""
-    rates = {of.record.seed: of.record.result["base"]["success_rate"] for of in subjects}
+    rates = {of.record.seed: rate_of(of.record.result.base) for of in subjects}
     return [
-        f"seed {seed}: {rate:.8g}, the reference has {base_rate:.8g}"
+        f"seed {seed}: {'not measured' if rate is None else f'{rate:.8g}'}, the reference has {base_rate:.8g}"
         for seed, rate in rates.items()
-        if abs(rate - base_rate) > RTOL * base_rate
+        if rate is None or abs(rate - base_rate) > RTOL * base_rate
     ]

@@ -22,11 +22,11 @@ import re
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import yaml
 
-from reports.gate.files import check
+from reports.gate.files import typed
 from reports.gate.quantities import check_name
 from suite.cells.spec import CellSpec
 from suite.config import nearest
@@ -122,9 +122,11 @@ def _cell(path: Path, name: str, fields: object) -> GatedCell:
         if field not in fields:
             raise UserError(f"{path}: cell {name} lacks {field}")
     hints = typing.get_type_hints(GatedCell)
-    of_gate = {field: value for field, value in fields.items() if field in OF_GATE}
-    for field, value in of_gate.items():
-        check(hints[field], value, f"{path}: cell {name}, {field}", "docs/ci.md explains the fields")
+    of_gate: dict[str, Any] = {
+        field: typed(hints[field], value, f"{path}: cell {name}, {field}", "docs/ci.md explains the fields")
+        for field, value in fields.items()
+        if field in OF_GATE
+    }
     try:
         settings = CellSpec(**{field: value for field, value in fields.items() if field in OF_RUN})
     except UserError as error:

@@ -19,9 +19,10 @@ import json
 import math
 import typing
 from collections.abc import Hashable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
+from msgspec.structs import asdict
 from scipy import stats
 from torch import Tensor
 
@@ -34,7 +35,8 @@ from suite.errors import UserError
 from suite.policy import Filtered
 from suite.seeding import derive
 from suite.store import weights
-from suite.store.records import Record, canonical
+from suite.store.records import FinishedRecord, canonical
+from suite.store.schema import Point
 from suite.task import Task
 
 if typing.TYPE_CHECKING:
@@ -52,7 +54,7 @@ LEAST_HITS = 20
 class Subject(NamedTuple):
     """A finished record and its task, built anew, with a verifier that nobody counts."""
 
-    record: Record
+    record: FinishedRecord
     task: Task
 
 
@@ -65,9 +67,9 @@ class Contrast(NamedTuple):
     """bool (B,)."""
 
 
-def subject(record: Record, task_ref: str) -> Subject:
+def subject(record: FinishedRecord, task_ref: str) -> Subject:
     """The record with its task, which is loaded from `task_ref`: an id, `module:Name` or `path/to/file.py:Name`."""
-    return Subject(record, _task(task_ref, canonical(record.identity["task"]["config"])))
+    return Subject(record, _task(task_ref, record.configs[0]))
 
 
 def task_of(cell: GatedCell, seed: int) -> Task:
@@ -85,7 +87,7 @@ def check_name(name: str) -> None:
 @torch.no_grad()
 def measure(of: Subject, name: str) -> float | None:
     """The named quantity of a finished record; None where it has no such number."""
-    curve = of.record.result["curve"]
+    curve = of.record.result.curve
     value: float | None
     if name in ("first_lift", "final_lift"):
         value = _lift(curve[1 if name == "first_lift" else -1], curve[0]) if len(curve) > 1 else None
@@ -95,9 +97,9 @@ def measure(of: Subject, name: str) -> float | None:
         except RuntimeError:  # rejection sampling that does not end: such a posterior has no failures to score
             value = None
     elif name.startswith("metrics."):
-        value = curve[-1]["metrics"].get(name.removeprefix("metrics."))
+        value = curve[-1].metrics.get(name.removeprefix("metrics."))
     else:
-        value = curve[-1].get(name)
+        value = asdict(curve[-1]).get(name)
     return float(value) if value is not None and math.isfinite(value) else None
 
 
@@ -107,9 +109,9 @@ def value(of: Subject, name: str, better: Better) -> float:
     return found if found is not None else -math.inf if better == "higher" else math.inf
 
 
-def _lift(point: dict[str, Any], base: dict[str, Any]) -> float | None:
-    rates = point["success_rate"], base["success_rate"]
-    return math.log(rates[0] / rates[1]) if all(rates) else None
+def _lift(point: Point, base: Point) -> float | None:
+    reached, start = point.success_rate, base.success_rate
+    return math.log(reached / start) if reached and start else None
 
 
 def filter_auc(of: Subject) -> float | None:

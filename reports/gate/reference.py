@@ -17,8 +17,9 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import msgspec
 import torch
 
 from reports.gate import files, quantities
@@ -30,6 +31,7 @@ from suite.errors import NewerSchema, UserError
 from suite.store import disk, json_file
 from suite.store.ledger import Ledger, digest
 from suite.store.records import Record, canonical
+from suite.store.schema import Platform
 from suite.task import Task
 
 SCHEMA = 1
@@ -39,21 +41,20 @@ AGAIN = "write it anew with `suite check --update`"
 class Reference(NamedTuple):
     """A reference as read from its folder, complete for its plan."""
 
-    manifest: dict[str, Any]
-    cells: dict[str, dict[str, Any]]
+    manifest: files.Manifest
+    cells: dict[str, files.Cell]
 
-    def seeds(self, cell: str) -> dict[int, dict[str, Any]]:
+    def seeds(self, cell: str) -> dict[int, files.Entry]:
         """What is kept of each seed."""
-        return {int(seed): kept for seed, kept in self.cells[cell]["seeds"].items()}
+        return {int(seed): kept for seed, kept in self.cells[cell].seeds.items()}
 
     def values(self, cell: str, quantity: str) -> list[float]:
         """(seeds,), in the order of the seeds."""
-        return [kept["quantities"][quantity] for _, kept in sorted(self.seeds(cell).items())]
+        return [kept.quantities[quantity] for _, kept in sorted(self.seeds(cell).items())]
 
     def base_rate(self, cell: str) -> float | None:
         """The exact base rate; None where it was estimated."""
-        base = self.cells[cell]["base"]
-        return None if base is None else float(base)
+        return self.cells[cell].base
 
 
 def result_sha256(record: Record) -> str:
@@ -73,8 +74,11 @@ def ledger_sha256(path: Path) -> str:
     return total.hexdigest()
 
 
-def platform_of(record: Record) -> dict[str, Any]:
-    return {name: record.meta["platform"][name] for name in files.Platform.__annotations__}
+def platform_of(record: Record) -> Platform:
+    """Where a record was made; UserError where it does not say that."""
+    if record.meta.platform is None:
+        raise UserError(f"{record.folder}: the record does not say its platform; run its cell again with --force")
+    return record.meta.platform
 
 
 # -- reading -----------------------------------------------------------------------------------------------------
@@ -87,29 +91,32 @@ def read(folder: Path, plan: Plan, mode: str) -> Reference:
         UserError: another schema, a file that is not whole, a cell or a seed that the plan asks for and the reference
             lacks or the other way round, a cell that runs otherwise than planned; each is named.
     """
-    manifest = json_file.read(folder / "manifest.json", then=AGAIN)
-    schema = manifest.get("schema")
+    content = json_file.read(folder / "manifest.json", then=AGAIN)
+    schema = content.get("schema")
     if schema != SCHEMA:
         kind = NewerSchema if isinstance(schema, int) and schema > SCHEMA else UserError
         raise kind(f"{folder}: reference of schema {schema}, this version reads {SCHEMA}; {AGAIN}")
-    files.check(files.Manifest, manifest, f"{folder / 'manifest.json'}", AGAIN)
+    manifest = files.typed(files.Manifest, content, f"{folder / 'manifest.json'}", AGAIN)
     present = {path.stem for path in (folder / "cells").glob("*.json")}
     missing, extra = sorted(set(plan.cells) - present), sorted(present - set(plan.cells))
     if missing or extra:
         parts = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {', '.join(extra)} beyond it"] * bool(extra)
         raise UserError(f"{folder}: the reference does not fit its plan: it {' and '.join(parts)}; {AGAIN}")
-    cells = {name: json_file.read(folder / "cells" / f"{name}.json", then=AGAIN) for name in plan.cells}
+    paths = {name: folder / "cells" / f"{name}.json" for name in plan.cells}
+    cells = {
+        name: files.typed(files.Cell, json_file.read(path, then=AGAIN), f"{path}", AGAIN)
+        for name, path in paths.items()
+    }
     for cell in plan.gated(mode):
         _fits(folder, cell, cells[cell.name], plan.seeds["reference"])
     return Reference(manifest, cells)
 
 
-def _fits(folder: Path, cell: GatedCell, kept: Mapping[str, Any], seeds: int) -> None:
+def _fits(folder: Path, cell: GatedCell, kept: files.Cell, seeds: int) -> None:
     """UserError unless what was kept is what the plan asks for."""
-    files.check(files.Cell, kept, f"{folder / 'cells' / cell.name}.json", AGAIN)
-    ran, present = kept["call"], {int(seed) for seed in kept["seeds"]}
+    ran, present = kept.call, {int(seed) for seed in kept.seeds}
     lacking, beyond = sorted(set(range(seeds)) - present), sorted(present - set(range(seeds)))
-    named = [set(entry["quantities"]) for entry in kept["seeds"].values()]
+    named = [set(entry.quantities) for entry in kept.seeds.values()]
     for field, value in call_of(cell).items():
         kept_value = ran.get(field, getattr(CellSpec, field, None))  # an older reference lacks a newer setting
         if kept_value != value:
@@ -124,11 +131,12 @@ def _fits(folder: Path, cell: GatedCell, kept: Mapping[str, Any], seeds: int) ->
             raise UserError(f"{folder}: cell {cell.name} has no reference for {quantity!r}{guess}; {AGAIN}")
 
 
-def call_of(cell: GatedCell) -> dict[str, Any]:
+def call_of(cell: GatedCell) -> dict[str, object]:
     """What a cell runs with, as JSON gives it back; plug-in files by their names."""
-    call: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(cell.spec(0))))
+    call: dict[str, object] = json.loads(json.dumps(dataclasses.asdict(cell.spec(0))))
     del call["seed"]
-    return call | {kind: Path(call[kind]).name for kind in ("task", "baseline") if ".py:" in call[kind]}
+    refs = {"task": cell.settings.task, "baseline": cell.settings.baseline}
+    return call | {kind: Path(ref).name for kind, ref in refs.items() if ".py:" in ref}
 
 
 def _some(numbers: Sequence[int]) -> str:
@@ -149,7 +157,7 @@ def check_ledgers(folder: Path, reference: Reference, cell: GatedCell, seeds: Se
             raise UserError(f"{path}: the reference lacks this ledger; {AGAIN}")
         kept = reference.seeds(cell.name)[seed]
         try:
-            same = ledger_sha256(path) == kept["ledger_sha256"]
+            same = ledger_sha256(path) == kept.ledger_sha256
         except Exception as error:  # whatever a broken file makes SQLite or torch say
             raise UserError(f"{path}: cannot be read as a ledger ({error}); {AGAIN}") from error
         if not same:
@@ -190,17 +198,18 @@ def write(folder: Path, plan: Plan, fresh: Mapping[str, Sequence[Subject]]) -> N
     """
     cells = {name: _kept(plan.cells[name], subjects) for name, subjects in fresh.items()}
     some = next(iter(fresh.values()))[0].record
-    manifest = {
-        "schema": SCHEMA,
-        "command": " ".join(["suite", *sys.argv[1:]]),
-        "commit": some.meta["commit"],
-        "dirty": some.meta["dirty"],
-        "engine": some.meta["engine"],
-        "python": some.meta["platform"]["python"],
-        "platform": platform_of(some),
-        "created": some.meta["finished"],
-        "seeds": plan.seeds,
-    }
+    platform = platform_of(some)
+    manifest = files.Manifest(
+        schema=SCHEMA,
+        command=" ".join(["suite", *sys.argv[1:]]),
+        commit=some.meta.commit,
+        dirty=some.meta.dirty,
+        engine=some.meta.engine,
+        python=platform.python,
+        platform=files.Platform(platform.cpu, platform.capability, platform.torch, platform.threads),
+        created=some.meta.finished,
+        seeds=plan.seeds,
+    )
     _write_ledgers(folder / "ledgers", plan, fresh)
     shutil.rmtree(folder / "cells", ignore_errors=True)
     (folder / "cells").mkdir()
@@ -232,38 +241,37 @@ def _same_ledger(old: Path, new: Path) -> bool:
         return False
 
 
-def _readable(value: object) -> str:
-    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+def _readable(value: msgspec.Struct) -> str:
+    return json.dumps(msgspec.to_builtins(value), indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
-def _kept(cell: GatedCell, subjects: Sequence[Subject]) -> dict[str, Any]:
+def _kept(cell: GatedCell, subjects: Sequence[Subject]) -> files.Cell:
     """What the reference keeps of a cell."""
     first = subjects[0].record
-    base = first.result["base"]
-    identity = {part: first.identity[part] for part in ("task", "baseline")}
-    return {
-        "call": call_of(cell),
-        "identity": identity,
-        "base": base["success_rate"] if base and base["estimator"] == "exact" else None,
-        "seeds": {str(of.record.seed): _entry(cell, of) for of in subjects},
-    }
+    base = first.result.base
+    return files.Cell(
+        call=call_of(cell),
+        identity=files.Identity(first.identity.task, first.identity.baseline),
+        base=base.success_rate if base is not None and base.estimator == "exact" else None,
+        seeds={str(of.record.seed): _entry(cell, of) for of in subjects},
+    )
 
 
-def _entry(cell: GatedCell, of: Subject) -> dict[str, Any]:
+def _entry(cell: GatedCell, of: Subject) -> files.Entry:
     result = of.record.result
-    values = {name: quantities.measure(of, name) for name in cell.quantities}
-    unknown = [name for name, value in values.items() if value is None]
-    if unknown:
+    found = {name: quantities.measure(of, name) for name in cell.quantities}
+    values = {name: value for name, value in found.items() if value is not None}
+    if unknown := [name for name in found if name not in values]:
         raise UserError(
             f"cell {cell.name}, seed {of.record.seed}: {', '.join(unknown)} cannot be measured; "
             "take it out of plan.yaml, or choose settings where every seed has it"
         )
-    return {
-        "result_sha256": result_sha256(of.record),
-        "ledger_sha256": ledger_sha256(of.record.folder / "ledger.sqlite"),
-        "nre": result["nre"],
-        "successes": result["successes"],
-        "first_success": result["first_success"],
-        "curve": [[point["nre"], point["success_rate"]] for point in result["curve"]],
-        "quantities": values,
-    }
+    return files.Entry(
+        result_sha256=result_sha256(of.record),
+        ledger_sha256=ledger_sha256(of.record.folder / "ledger.sqlite"),
+        nre=result.nre,
+        successes=result.successes,
+        first_success=result.first_success,
+        curve=[(point.nre, point.success_rate) for point in result.curve],
+        quantities=values,
+    )

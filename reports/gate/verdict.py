@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from msgspec.structs import asdict
+
 from reports.gate import evidence, invariants, quantities
 from reports.gate import plan as plans
 from reports.gate import reference as references
@@ -100,7 +102,7 @@ def costs_of(fresh: Fresh) -> tuple[list[Cost], list[str]]:
     """What the runs took, and a line for each cell with one that took longer than it should."""
     costs = []
     for name, found in fresh.items():
-        seconds = [float((record.meta["seconds"] or {}).get("total", 0.0)) for record in found]
+        seconds = [(record.meta.seconds.total if record.meta.seconds else None) or 0.0 for record in found]
         costs.append(Cost(name, len(seconds), sum(seconds), max(seconds, default=0.0)))
     return costs, [
         f"{cost.cell}: a run took {cost.longest:.0f} s; a gated cell should take at most {LONGEST:.0f}"
@@ -146,7 +148,7 @@ def collect(plan: Plan, mode: str, results: Path) -> tuple[dict[str, list[Record
 def subjects_of(plan: Plan, fresh: Fresh) -> dict[str, list[Subject]]:
     """The finished records with their tasks."""
     return {
-        name: [quantities.subject(r, plan.cells[name].settings.task) for r in found if r.status == "finished"]
+        name: [quantities.subject(record, plan.cells[name].settings.task) for record in records.finished(found)]
         for name, found in fresh.items()
     }
 
@@ -181,7 +183,7 @@ def check(folder: Path, results: Path, mode: str, *, equality: bool = True) -> V
 
 def _same_task(folder: Path, reference: Reference, record: Record, cell: GatedCell) -> None:
     """UserError where the task's assets are others than the reference's: its numbers are of another task."""
-    then, now = reference.cells[cell.name]["identity"]["task"]["assets"], record.identity["task"]["assets"]
+    then, now = reference.cells[cell.name].identity.task.assets, record.identity.task.assets
     if then != now:
         changed = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
         raise UserError(
@@ -191,13 +193,14 @@ def _same_task(folder: Path, reference: Reference, record: Record, cell: GatedCe
 
 def judged_equal(reference: Reference, fresh: Fresh, wanted: bool = True) -> tuple[list[Equality], list[str]]:
     """Equality by cell, and a line that says why it was not looked at."""
-    here = references.platform_of(next(iter(fresh.values()))[0])
-    there = reference.manifest["platform"]
+    there = asdict(reference.manifest.platform)
+    own = asdict(references.platform_of(next(iter(fresh.values()))[0]))
+    here = {name: own[name] for name in there}
     why = []
     if not wanted:
         why.append("equality of seeded results was switched off; every quantity is tested")
     elif here != there:
-        parts = [f"{name} {there[name]}, here {here[name]}" for name in here if here[name] != there.get(name)]
+        parts = [f"{name} {there[name]}, here {here[name]}" for name in here if here[name] != there[name]]
         why.append(f"the reference is of another platform ({'; '.join(parts)}): equality skipped, all is tested")
     return [_equality(reference, name, found, not why) for name, found in fresh.items()], why
 
@@ -206,7 +209,7 @@ def _equality(reference: Reference, name: str, found: Sequence[Record], looked_a
     kept = reference.seeds(name)
     if not looked_at:
         return Equality(name, len(found), 0, "not compared")
-    changed = sum(references.result_sha256(r) != kept[r.seed]["result_sha256"] for r in found)
+    changed = sum(references.result_sha256(r) != kept[r.seed].result_sha256 for r in found)
     return Equality(name, len(found), changed, "changed" if changed else "same")
 
 

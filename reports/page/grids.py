@@ -65,20 +65,19 @@ def runs(records: Sequence[Record], rows: Sequence[Row]) -> str:
 
 
 def _run(record: Record, name: str) -> list[Any]:
-    result = record.result
-    final, best = (result[which] or {} for which in ("final", "best"))
+    result, seconds = record.result, record.meta.seconds
     verdict = {True: "verified", False: "REFUTED", None: "finished"}[engine.verified(record)]
     return [
         plain(record.task),
         plain(name),
         record.seed,
-        measured(final),
-        rate(result["improvement_final"]),
-        measured(best),
-        count(result["nre"]),
-        count(result["successes"]),
-        count(result["first_success"]),
-        rate(record.meta.get("seconds", {}).get("total")),
+        measured(result.final),
+        rate(result.improvement_final),
+        measured(result.best),
+        count(result.nre),
+        count(result.successes),
+        count(result.first_success),
+        rate(seconds.total if seconds is not None else None),
         verdict if record.status == "finished" else record.status,
     ]
 

@@ -13,10 +13,13 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from msgspec.structs import asdict
+
 from reports.board.row import Row
 from reports.figures import gallery
 from reports.read import series
 from suite.store.records import Record
+from suite.store.schema import plain
 
 GROUP = 100
 """Runs that are unpacked together."""
@@ -89,49 +92,44 @@ def _sampled(records: Sequence[Record], order: Iterable[int]) -> set[int]:
 
 def _samples(record: Record) -> list[tuple[int, int, list[str]]]:
     """(round, NRE, samples) of some rounds."""
-    shown = gallery.rounds(record, ROUNDS) if record.result["curve"] else []
-    return [(p["round"], p["nre"], [str(s)[:LETTERS] for s in p["samples"][:SAMPLES]]) for p in shown if p["samples"]]
+    shown = gallery.rounds(record.result.curve, ROUNDS)
+    return [(p.round, p.nre, [text[:LETTERS] for text in p.samples[:SAMPLES]]) for p in shown if p.samples]
 
 
 def _run(record: Record, *, samples: bool) -> dict[str, Any]:
     """What the drill-down of one run shows; keys are short because there may be ten thousand."""
-    curve, identity, result, meta = record.result["curve"] or [], record.identity, record.result, record.meta
-    exact = all(point["low"] == point["high"] for point in curve)
-    numbers = {"r": "success_rate"} if exact else {"r": "success_rate", "l": "low", "h": "high"}
-    seconds = meta.get("seconds") or {}
+    curve, identity, result, meta = record.result.curve, record.identity, record.result, record.meta
     facts = {
         "cell": record.cell,
         "status": record.status,
-        "error": _error(result.get("error")),
-        "protocol": identity["protocol"],
-        "duplicates": identity["duplicates"],
-        "budget": identity["budget"],
-        "held-out": identity["heldout"],
-        "evaluations charged": result["nre"],
-        "successes among them": result["successes"],
-        "first success at evaluation": result["first_success"],
-        "successes withheld from the method": result["withheld"],
-        "model FLOPs": _short(series.flops(record)) if result["compute"] else None,
-        "seconds": {phase: _short(value) for phase, value in seconds.items()},
-        "commit": (meta.get("commit") or "unknown")[:12] + (" + uncommitted changes" if meta.get("dirty") else ""),
-        "engine": meta.get("engine"),
-        "started": meta.get("started"),
-        "tuning": meta.get("tuning"),
+        "error": None if result.error is None else result.error.line()[:500],
+        "protocol": identity.protocol,
+        "duplicates": identity.duplicates,
+        "budget": identity.budget,
+        "held-out": identity.heldout,
+        "evaluations charged": result.nre,
+        "successes among them": result.successes,
+        "first success at evaluation": result.first_success,
+        "successes withheld from the method": result.withheld,
+        "model FLOPs": None if result.compute is None else _short(result.compute.of_method().flops),
+        "seconds": {} if meta.seconds is None else {k: _short(v) for k, v in asdict(meta.seconds).items()},
+        "commit": (meta.commit or "unknown")[:12] + (" + uncommitted changes" if meta.dirty else ""),
+        "engine": meta.engine,
+        "started": meta.started,
+        "tuning": None if meta.tuning is None else plain(meta.tuning),
     }
     run: dict[str, Any] = {
         "t": f"{record.task} · {record.baseline} · seed {record.seed}",
-        "n": [point["nre"] for point in curve],
+        "n": [point.nre for point in curve],
         "f": {name: value for name, value in facts.items() if value is not None},
-        "c": identity["baseline"]["config"],
-        "k": identity["task"]["config"],
+        "c": identity.baseline.config,
+        "k": identity.task.config,
+        "r": [_short(point.success_rate) for point in curve],
     }
-    run |= {key: [_short(point[name], 3 if key == "r" else 2) for point in curve] for key, name in numbers.items()}
-    none_kept = not any(point["samples"] for point in curve)
+    if any(point.low != point.high for point in curve):  # else exact
+        run |= {"l": [_short(point.low, 2) for point in curve], "h": [_short(point.high, 2) for point in curve]}
+    none_kept = not any(point.samples for point in curve)
     return run | ({"s": _samples(record)} if samples or none_kept else {})
-
-
-def _error(error: dict[str, Any] | None) -> str | None:
-    return None if not error else f"{error.get('type')}: {error.get('message')}"[:500]
 
 
 def _short(value: float | None, digits: int = 3) -> float | None:

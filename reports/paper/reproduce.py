@@ -169,8 +169,8 @@ def _missing(cells: Sequence[CellSpec], results: Path | None) -> dict[tuple[str,
         record = identify(cell).finished(results)
         if record is None:
             missing[key] = missing.get(key, 0) + 1
-        else:
-            taken.setdefault(key, []).append(record.meta["seconds"]["total"])
+        elif record.meta.seconds is not None and record.meta.seconds.total is not None:
+            taken.setdefault(key, []).append(record.meta.seconds.total)
     return {key: [_likely(key, taken.get(key, []))] * n for key, n in missing.items()}
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from reports.read import shape
 from suite.engine import ENGINE
 from suite.errors import UserError
 from suite.store import records as store
 from suite.store.records import Record, canonical
+from suite.store.schema import FailedResult
 
 
 def read(*results: Path | str | None) -> tuple[list[Record], list[str]]:
@@ -36,16 +35,10 @@ def _read(folder: Path) -> tuple[list[Record], list[str]]:
     if not folder.is_dir():
         raise UserError(f"no results folder {folder}; give one with --results, or make it with `suite bench`")
     found, broken = store.scan(folder)
-    whole = []
-    for record in found:
-        if wrong := shape.fault(record):
-            broken.append(f"{record.folder / 'record.json'}: not a record ({wrong}); delete it and run again")
-        else:
-            whole.append(record)
-    if not whole:
+    if not found:
         last = f"{len(broken)} broken files, the first: {broken[0]}" if broken else "it holds no cells"
         raise UserError(f"no records in {folder}: {last}; make some with `suite bench --results {folder}`")
-    return whole, broken
+    return found, broken
 
 
 def task_key(record: Record) -> tuple[str, str]:
@@ -55,8 +48,7 @@ def task_key(record: Record) -> tuple[str, str]:
 
 def row_key(record: Record) -> tuple[Hashable, ...]:
     """Everything that no average may run across: the identity without seed and without source versions."""
-    rest = (record.identity[name] for name in ("protocol", "duplicates", "budget", "heldout", "device", "threads"))
-    return (*task_key(record), record.baseline, record.configs[1], record.points, *rest)
+    return (*task_key(record), record.baseline, record.configs[1], *record.identity.settings().values())
 
 
 def current(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
@@ -67,11 +59,11 @@ def current(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     `suite bench` would run the others again.
     """
     kept, lines = _one_per_cell(records)
-    kept, old = _newest(kept, task_key, lambda r: (r.identity["task"]["source_sha256"], _assets(r)))
+    kept, old = _newest(kept, task_key, lambda r: (r.identity.task.source_sha256, canonical(r.identity.task.assets)))
     lines += _left_out(old, "of the task's source or weights", lambda r: r.task)
-    kept, old = _newest(kept, row_key, lambda r: r.identity["baseline"]["source_sha256"])
+    kept, old = _newest(kept, row_key, lambda r: r.identity.baseline.source_sha256)
     lines += _left_out(old, "of the method's source", lambda r: r.baseline)
-    kept, old = _newest(kept, row_key, lambda r: r.engine)
+    kept, old = _newest(kept, row_key, lambda r: r.identity.engine)
     lines += _left_out(old, "of the engine", lambda r: r.baseline)
     return kept, lines
 
@@ -96,25 +88,22 @@ def notices(records: Sequence[Record]) -> list[str]:
     lines += [f"failed: {_name(record)}: {_error(record)}" for record in failed[:5]]
     if len(failed) > 5:
         lines.append(f"failed: and {len(failed) - 5} more")
-    others = Counter(record.engine for record in records if record.engine != ENGINE)
+    others = Counter(record.identity.engine for record in records if record.identity.engine != ENGINE)
     for number, count in sorted(others.items()):
         lines.append(
             f"{count} records are of engine {number}, this is engine {ENGINE}, whose results may differ: "
             "`suite bench` would run them again"
         )
-    for field in ("protocol", "duplicates", "budget", "heldout", "points", "device", "threads", "engine"):
-        values = sorted({_setting(record, field) for record in records})
+    settings = [record.identity.settings() | {"engine": record.identity.engine} for record in records]
+    for field in settings[0] if settings else ():
+        values = {one[field] for one in settings}
         if len(values) > 1:
-            lines.append(f"mixed {field}: {', '.join(map(str, values))}; nothing is averaged across them")
+            lines.append(f"mixed {field}: {', '.join(map(str, sorted(values)))}; nothing is averaged across them")
     seeds = Counter(row_key(record) for record in records if record.status == "finished")
     alone = {f"{r.baseline} on {r.task}" for r in records if seeds[row_key(r)] == 1}
     if alone:
         lines.append(f"one seed only, so no interval and no test: {', '.join(sorted(alone))}")
     return lines
-
-
-def _setting(record: Record, field: str) -> Any:
-    return getattr(record, field) if field in ("points", "engine") else record.identity[field]
 
 
 def _one_per_cell(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
@@ -136,7 +125,7 @@ def _why(first: Record, other: Record) -> str:
     """Equal cells must agree on one platform only: results differ with the processor and the version of torch."""
     if first.status != other.status:
         return "one failed"
-    if first.meta.get("platform") != other.meta.get("platform"):
+    if first.meta.platform != other.meta.platform:
         return "made on different platforms"
     return "though made on equal platforms: `suite verify --rerun` tells which is right"
 
@@ -160,12 +149,8 @@ def _left_out(old: Iterable[Record], what: str, name: Callable[[Record], str]) -
     return [f"{n} records of an earlier version {what} left out: {key}" for key, n in sorted(counts.items())]
 
 
-def _assets(record: Record) -> str:
-    return canonical(record.identity["task"].get("assets"))
-
-
 def _finished(record: Record) -> str:
-    return str(record.meta.get("finished") or record.meta.get("started") or "")
+    return record.meta.finished or record.meta.started or ""
 
 
 def _name(record: Record) -> str:
@@ -173,6 +158,7 @@ def _name(record: Record) -> str:
 
 
 def _error(record: Record) -> str:
-    error = record.result.get("error") or {}
-    message = " ".join(str(error.get("message", "no message")).split())
-    return f"{error.get('type', 'unknown error')}: {message[:200]}"
+    if not isinstance(record.result, FailedResult):
+        return ""
+    error = record.result.error
+    return f"{error.type}: {' '.join(error.message.split())[:200]}"

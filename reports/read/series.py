@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from suite.measure import estimators
-from suite.store.records import Record
+from suite.store.records import FinishedRecord, Record, finished
+from suite.store.schema import Estimate, Point, rate_of
 
 Which = Literal["current", "best"]
 
@@ -20,45 +21,40 @@ class At(NamedTuple):
     high: float | None
 
 
-def of(record: Record, which: Which) -> list[At]:
+def of(record: FinishedRecord, which: Which) -> list[At]:
     """The curve of a finished run: of the current policy, or of the best one so far (oracle-selected)."""
-    curve: list[dict[str, Any]] = record.result["curve"] or []
-    return best_so_far(curve) if which == "best" else [_as_is(point, point["nre"]) for point in curve]
+    curve = record.result.curve
+    return best_so_far(curve) if which == "best" else [_at(point.nre, point) for point in curve]
 
 
-def best_so_far(curve: Sequence[dict[str, Any]]) -> list[At]:
+def best_so_far(curve: Sequence[Point]) -> list[At]:
     """At each point the best policy until then, chosen as `suite.measure.estimators.best` chooses the run's best.
 
     Noisy rates are compared on the first half of the held-out samples and shown from the second, so that choosing
     among many does not inflate the number.
     """
     found: list[At] = []
-    top: dict[str, Any] | None = None
+    top: Point | None = None
     for point in curve:
-        if point["success_rate"] is None:
-            found.append(At(point["nre"], None, None, None))
+        if point.success_rate is None:
+            found.append(At(point.nre, None, None, None))
             continue
         if top is None or estimators.selection_rate(point) > estimators.selection_rate(top):
             top = point
-        found.append(At(point["nre"], *estimators.reported(top)[:3]))
+        found.append(_at(point.nre, estimators.reported(top)))
     return found
 
 
-def _as_is(point: dict[str, Any], nre: int) -> At:
-    return At(nre, point["success_rate"], point["low"], point["high"])
+def _at(nre: int, estimate: Estimate) -> At:
+    return At(nre, estimate.success_rate, estimate.low, estimate.high)
 
 
-SPENT = ("training", "filtering", "verifying")
-"""Phases of a run that a method pays for; held-out measurement is the suite's own."""
-
-
-def flops(record: Record) -> float:
+def flops(record: FinishedRecord) -> float:
     """Model compute of a finished run, without its held-out measurement."""
-    return float(sum(record.result["compute"][phase]["flops"] for phase in SPENT))
+    return record.result.compute.of_method().flops
 
 
-def typical(records: Sequence[Record]) -> Record | None:
+def typical(records: Sequence[Record]) -> FinishedRecord | None:
     """The finished run whose final success rate is the (lower) median of its row; None where none finished."""
-    finished = [record for record in records if record.status == "finished"]
-    ranked = sorted(finished, key=lambda r: ((r.final or {}).get("success_rate") or 0.0, r.seed))
+    ranked = sorted(finished(records), key=lambda run: (rate_of(run.final) or 0.0, run.seed))
     return ranked[(len(ranked) - 1) // 2] if ranked else None

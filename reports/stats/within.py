@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from reports.stats.summary import Estimate
 from suite.measure.intervals import clopper_pearson
+from suite.store import schema
 
 
-def pooled_rate(points: Sequence[Mapping[str, Any]]) -> Estimate:
+def pooled_rate(points: Sequence[schema.Estimate]) -> Estimate:
     """The rate that several measurements of one policy agree on, with its 95 % interval.
 
     Monte Carlo counts are added up, with a Clopper-Pearson interval of the sum (no success in n is the interval
     from 0 to its upper end, and no value). Of any others, values and ends are averaged, which keeps at least
     the coverage of one.
     """
-    known = [point for point in points if point["success_rate"] is not None]
+    ends = [(point.success_rate, point.low, point.high) for point in points]
+    known = [(rate, low, high) for rate, low, high in ends if rate is not None and low is not None and high is not None]
     if not known:
         return Estimate(None, None, None)
-    if all(point["estimator"] == "monte-carlo" for point in known):
-        n = sum(point["n"] for point in known)
-        hits = sum(round(point["success_rate"] * point["n"]) for point in known)
+    counts = [counted for point in points if (counted := point.counted()) is not None]
+    if len(counts) == len(known):
+        hits, n = sum(hits for hits, _ in counts), sum(n for _, n in counts)
         return Estimate(hits / n if hits else None, *clopper_pearson(hits, n))
-    value, low, high = (
-        math.fsum(point[key] for point in known) / len(known) for key in ("success_rate", "low", "high")
-    )
+    value, low, high = (math.fsum(column) / len(known) for column in zip(*known, strict=True))
     return Estimate(value if value or not high else None, low, high)
 
 

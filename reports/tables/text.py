@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+
+from suite.store.schema import Estimate
 
 NONE = "–"
 
@@ -16,10 +16,11 @@ def rate(value: float | None, upper: float | None = None) -> str:
     return number(value)
 
 
-def measured(point: Mapping[str, Any]) -> str:
+def measured(point: Estimate | None) -> str:
     """The success rate of a point, or its upper bound where no success was seen; – without one."""
-    value, high = point.get("success_rate"), point.get("high")
-    return rate(None, high) if value == 0 and high else rate(value)
+    if point is None:
+        return rate(None)
+    return rate(None, point.high) if point.success_rate == 0 and point.high else rate(point.success_rate)
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import socket
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Union
@@ -22,6 +22,7 @@ from suite.errors import CellLocked, UserError
 
 if TYPE_CHECKING:
     from suite.store.records import Record
+    from suite.store.schema import Tuning
 
 
 class Call(NamedTuple):
@@ -32,7 +33,7 @@ class Call(NamedTuple):
     results: str
     """The results folder, an absolute path."""
     tracking: str
-    tuning: Mapping[str, object] | None
+    tuning: Tuning | None
     group: str | None = None
     """The group of its W&B run."""
 

@@ -6,7 +6,6 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -14,7 +13,8 @@ from suite.cells.identity import Identity
 from suite.errors import CellLocked, UserError
 from suite.store import disk, provenance, records
 from suite.store.ledger import Ledger
-from suite.store.records import Record
+from suite.store.records import FinishedRecord, Record
+from suite.store.schema import Error, FailedResult
 
 
 def set_aside(identity: Identity, results: Path | str | None) -> None:
@@ -42,18 +42,18 @@ def _attempt(folder: Path) -> int:
 
 
 @contextlib.contextmanager
-def opened(identity: Identity, results: Path | str | None) -> Iterator[tuple[Path, Record | None, int]]:
+def opened(identity: Identity, results: Path | str | None) -> Iterator[tuple[Path, FinishedRecord | None, int]]:
     """The cell's folder under its lock, its finished record, and the attempt's number; a failed one is set aside.
 
     Bad input that shows only when the method runs leaves nothing behind, where nothing was charged.
     """
     with _locked(identity, results) as folder:
         path = folder / "record.json"
-        earlier = records.read(path) if path.exists() else None
-        if earlier is not None and earlier.status != "finished":
+        there = records.read(path) if path.exists() else None
+        earlier = there if isinstance(there, FinishedRecord) else None
+        if there is not None and earlier is None:
             with disk.failures_named():
                 disk.rename(path, folder / f"attempt-{_attempt(folder)}.json")
-            earlier = None
         try:
             yield folder, earlier, _attempt(folder)
         except UserError:
@@ -95,15 +95,7 @@ def fail(identity: Identity, results: Path | str | None, message: str) -> Record
     with opened(identity, results) as (folder, earlier, attempt):
         if earlier is not None:
             return earlier
-        error = {"type": "ProcessDied", "message": message, "where": None}
-        meta = provenance.meta(attempt, 0.0, None)
-        record = Record(identity.cell, identity.content, failed_result(error), meta, folder)
+        result = FailedResult(error=Error(type="ProcessDied", message=message))
+        record = Record(identity.cell, identity.content, result, provenance.meta(attempt, 0.0, None), folder)
         records.write(record)
         return record
-
-
-def failed_result(error: dict[str, Any]) -> dict[str, Any]:
-    """The result of a cell of which nothing but its error is known."""
-    names = "base final best improvement_final improvement_best nre first_success successes withheld"
-    unknown = dict.fromkeys([*names.split(), "heldout_evaluations", "compute"])
-    return {"status": "failed", "error": error, "curve": []} | unknown

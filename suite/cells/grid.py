@@ -18,6 +18,7 @@ from suite.cells.spec import CellSpec
 from suite.config import nearest, specs
 from suite.errors import CellLocked, UserError
 from suite.store.records import Record, results_folder
+from suite.store.schema import Tuning
 
 if TYPE_CHECKING:
     from suite.cells.identity import Identity
@@ -79,7 +80,7 @@ def run_grid(
     results: Path | str | None = None,
     tracking: str = "offline",
     force: bool = False,
-    tuning: Mapping[str, object] | None = None,
+    tuning: Tuning | None = None,
     progress: Callable[[CellDone], None] | None = None,
 ) -> list[Record]:
     """Run the cells that have no finished record yet, in their order.
@@ -169,7 +170,7 @@ def _identified(specs: Sequence[CellSpec]) -> dict[str, _Cell]:
     cells: dict[str, _Cell] = {}
     for spec in specs:
         identity = identify(spec)
-        resolved = dataclasses.replace(spec, device=identity.content["device"])
+        resolved = dataclasses.replace(spec, device=identity.content.device)
         cells.setdefault(identity.cell, _Cell(identity, resolved))
     return cells
 

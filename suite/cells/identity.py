@@ -7,10 +7,11 @@ import dataclasses
 import functools
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
 from suite import config as configs
@@ -19,8 +20,8 @@ from suite import task as tasks
 from suite.cells.spec import SETTINGS, CellSpec
 from suite.errors import UserError
 from suite.measure import estimators
-from suite.store import records
-from suite.store.records import Record
+from suite.store import records, schema
+from suite.store.records import FinishedRecord
 from suite.task import Task
 
 
@@ -28,7 +29,7 @@ from suite.task import Task
 class Identity:
     """A cell before it runs: what its name is a hash of, and how to build it."""
 
-    content: dict[str, Any]
+    content: schema.Identity
     task: registry.Entry
     task_config: Any
     baseline: registry.Entry
@@ -41,21 +42,20 @@ class Identity:
     def folder(self, results: Path | str | None) -> Path:
         return records.results_folder(results) / "cells" / self.cell
 
-    def finished(self, results: Path | str | None) -> Record | None:
+    def finished(self, results: Path | str | None) -> FinishedRecord | None:
         """The finished record of this cell, if there is one."""
         path = self.folder(results) / "record.json"
         if not path.exists():
             return None
         record = records.read(path)
-        return record if record.status == "finished" else None
+        return record if isinstance(record, FinishedRecord) else None
 
     def earlier_engines(self, results: Path | str | None) -> list[int]:
         """The earlier engines of which there is a finished record of this cell: the same but for the engine."""
         return [n for n in range(engine.ENGINE) if self._of_engine(n).finished(results) is not None]
 
     def _of_engine(self, number: int) -> Identity:
-        content = {name: value for name, value in self.content.items() if name != "engine"}
-        return dataclasses.replace(self, content=content | ({"engine": number} if number else {}))
+        return dataclasses.replace(self, content=msgspec.structs.replace(self.content, engine=number))
 
 
 def identify(spec: CellSpec) -> Identity:
@@ -80,22 +80,22 @@ def identify(spec: CellSpec) -> Identity:
         raise UserError(
             f"--budget {spec.budget} is smaller than one batch of {batch}; raise it, or set `batch` to {spec.budget}"
         )
-    content = {
-        "task": {
-            "id": task_entry.id,
-            "config": configs.to_dict(task_config),
-            "source_sha256": registry.source_sha256(task_entry),
-            "assets": assets,
-        },
-        "baseline": {
-            "id": baseline_entry.id,
-            "config": configs.to_dict(config),
-            "source_sha256": registry.source_sha256(baseline_entry),
-            "control": baseline_entry.id in registry.controls(),
-        },
-        "engine": engine.ENGINE,
+    content = schema.Identity(
+        task=schema.TaskIdentity(
+            id=task_entry.id,
+            config=configs.to_dict(task_config),
+            source_sha256=registry.source_sha256(task_entry),
+            assets=assets,
+        ),
+        baseline=schema.BaselineIdentity(
+            id=baseline_entry.id,
+            config=configs.to_dict(config),
+            source_sha256=registry.source_sha256(baseline_entry),
+            control=baseline_entry.id in registry.controls(),
+        ),
+        engine=engine.ENGINE,
         **resolved.settings(),
-    }
+    )
     return Identity(content, task_entry, task_config, baseline_entry, config)
 
 
@@ -111,14 +111,11 @@ def warn_of_earlier_engines(identities: Iterable[Identity], results: Path | str 
         )
 
 
-def spec_of(content: Mapping[str, Any]) -> CellSpec:
-    """The settings with which :func:`identify` gives an identity of this content, if no source has changed.
-
-    A setting that a record written by an older version lacks had its default.
-    """
-    settings = {spec.name: content[spec.name] for spec in SETTINGS if spec.name in content}
-    task, baseline = content["task"], content["baseline"]
-    return CellSpec(task["id"], baseline["id"], config=baseline["config"], task_config=task["config"], **settings)
+def spec_of(content: schema.Identity) -> CellSpec:
+    """The settings with which :func:`identify` gives an identity of this content, if no source has changed."""
+    settings = {spec.name: getattr(content, spec.name) for spec in SETTINGS}
+    task, baseline = content.task, content.baseline
+    return CellSpec(task.id, baseline.id, config=baseline.config, task_config=task.config, **settings)
 
 
 @functools.lru_cache(maxsize=8)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
+import msgspec
 import torch
 
 from suite import compute, registry
@@ -23,9 +23,9 @@ from suite.measure import estimators
 from suite.oracle import Oracle, Verifier
 from suite.policy import Generator, Policy, Round
 from suite.seeding import Streams, cell_seed, derive, heldout_stream
-from suite.store import disk, ledger, provenance, records, weights
+from suite.store import disk, ledger, provenance, records, schema, weights
 from suite.store.ledger import Ledger
-from suite.store.records import Record
+from suite.store.records import FinishedRecord, Record
 from suite.tracking import run as tracking
 
 
@@ -49,8 +49,8 @@ def run_cell(
     results: Path | str | None = None,
     tracking: str = "offline",
     force: bool = False,
-    tuning: Mapping[str, object] | None = None,
-    sweep: Mapping[str, object] | None = None,
+    tuning: schema.Tuning | None = None,
+    sweep: schema.StudyTrial | None = None,
     progress: Callable[[Progress], None] | None = None,
     group: str | None = None,
 ) -> Record:
@@ -66,7 +66,7 @@ def run_cell(
         CellLocked: another process runs this cell.
     """
     identity = identify(spec)
-    check_device(identity.content["device"])
+    check_device(identity.content.device)
     if force:
         cell.set_aside(identity, results)
     with cell.opened(identity, results) as (folder, earlier, attempt):
@@ -77,7 +77,8 @@ def run_cell(
         try:
             if tuning is None and identity.config == configs.build(identity.baseline.config_class, {}):
                 tuning = registry.tuning_of_defaults(identity.baseline)
-            return _Run(identity, folder, tracking, tuning, sweep, progress, attempt, group).record()
+            meta = provenance.meta(attempt, time.time(), tuning, sweep)
+            return _Run(identity, folder, tracking, meta, progress, group).record()
         finally:
             torch.set_num_threads(before)
 
@@ -90,17 +91,14 @@ class _Run:
         identity: Identity,
         folder: Path,
         mode: str,
-        tuning: Mapping[str, object] | None,
-        sweep: Mapping[str, object] | None,
+        meta: schema.Meta,
         progress: Callable[[Progress], None] | None,
-        attempt: int,
         group: str | None,
     ) -> None:
         content = identity.content
         self.identity, self.folder, self.progress = identity, folder, progress
-        self.heldout: str = content["heldout"]
-        self.seed = cell_seed(content)
-        self.device: str = content["device"]
+        self.meta, self.heldout, self.device = meta, content.heldout, content.device
+        self.seed = cell_seed(content.seed, content.task.id, content.baseline.id)
         torch.manual_seed(derive(self.seed, "torch"))
         self.task = build_task(identity.task, identity.task_config)
         with blamed_on(identity.task):
@@ -112,24 +110,22 @@ class _Run:
         self.oracle = Oracle(
             self.verifier,
             self.ledger,
-            budget=content["budget"],
+            budget=content.budget,
             prior=self.prior,
             generator=Streams(derive(self.seed, "oracle"), self.device)("draw"),
-            protocol=content["protocol"],
-            duplicates=content["duplicates"],
+            protocol=content.protocol,
+            duplicates=content.duplicates,
         )
         self.rounds = 0
-        self.curve: list[dict[str, Any]] = []
-        self.measured: dict[str, dict[str, Any]] = {}
+        self.curve: list[schema.Point] = []
+        self.measured: dict[str, schema.Point] = {}
         self.best: tuple[float, Policy] | None = None
         self.heldout_samples = 0
-        self.started = time.time()
-        self.meta = provenance.meta(attempt, self.started, tuning, sweep)
-        self.tracker = tracking.start(mode, folder=folder, identity=content, meta=self.meta, group=group)
+        self.tracker = tracking.start(mode, folder=folder, identity=content, meta=meta, group=group)
 
     def record(self) -> Record:
         """Run to the end and write the record."""
-        error: dict[str, Any] | None = None
+        error: schema.Error | None = None
         policy: Policy = self.prior
         with compute.metered() as meter:
             try:
@@ -140,29 +136,35 @@ class _Run:
                 raise
             except (Exception, SystemExit) as raised:
                 error = provenance.describe(raised)
-                self.tracker.abort(error["message"])
+                self.tracker.abort(error.message)
             finally:
                 summary = ledger.summarise(self.ledger.batches())
-                self.meta["heldout_asked"] = max(self.heldout_samples, self.ledger.heldout_asked)
+                asked = max(self.heldout_samples, self.ledger.heldout_asked)
                 self.ledger.close()
                 # task and counted verifier hold each other; a table of successes is too large to wait for collection
                 object.__delattr__(self.task, "verify")
+        kept: dict[Literal["final", "best"], Policy] = {}
         if error is None:
-            kept = {"final": policy} | ({} if self.best is None else {"best": self.best[1]})
-            with disk.failures_named():
-                self.meta["policies"] = [
-                    which for which, p in kept.items() if weights.save(p, self.folder / f"policy-{which}.safetensors")
-                ]
+            kept["final"] = policy
+            if self.best is not None:
+                kept["best"] = self.best[1]
+        seconds = {name: tally.seconds for name, tally in meter.tallies.items()}
+        with disk.failures_named():
+            saved = [w for w, p in kept.items() if weights.save(p, self.folder / f"policy-{w}.safetensors")]
+        meta = msgspec.structs.replace(
+            self.meta,
+            policies=saved,
+            seconds=schema.Seconds(**seconds, total=sum(seconds.values())),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            heldout_asked=asked,
+            tracking=self.tracker.status,
+        )
         result = self.result(error, summary, meter)
-        self.meta["seconds"] = {name: tally.seconds for name, tally in meter.tallies.items()}
-        self.meta["seconds"]["total"] = sum(tally.seconds for tally in meter.tallies.values())
-        self.meta["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-        self.meta["tracking"] = self.tracker.status
-        record = Record(self.identity.cell, self.identity.content, result, self.meta, self.folder)
+        record = records.make(self.identity.cell, self.identity.content, result, meta, self.folder)
         with disk.failures_named():
             records.write(record)
-        if error is None:
-            self.tracker.finish(record.to_dict())
+        if isinstance(record, FinishedRecord):
+            self.tracker.finish(record)
         self.tell(done=True)
         return record
 
@@ -174,7 +176,7 @@ class _Run:
         self.tell()
         rng = Streams(derive(self.seed, "method"), self.device)
         rounds = self.identity.baseline.target(self.identity.config, self.prior.clone(), self.oracle, rng)
-        curve = self.identity.content["points"] == "all"
+        curve = self.identity.content.points == "all"
         nre = 0
         try:
             for step in rounds:
@@ -201,29 +203,30 @@ class _Run:
             else:
                 point = self.measured[mark]
             metrics = {k: float(v) for k, v in step.metrics.items() if math.isfinite(v)}
-            self.curve.append({"round": self.rounds, "nre": nre, "metrics": metrics} | point)
+            self.curve.append(msgspec.structs.replace(point, round=self.rounds, nre=nre, metrics=metrics))
             if self.heldout != "off":
                 score = estimators.selection_rate(point)
                 if self.best is None or score > self.best[0]:
                     self.best = score, step.policy
         self.tracker.point(self.curve[-1])
 
-    def measure(self, policy: Policy, reference: Generator, mark: str | None) -> dict[str, Any]:
+    def measure(self, policy: Policy, reference: Generator, mark: str | None) -> schema.Point:
         """A point of the curve; from the ledger where an earlier attempt had the costly verifier measure this policy.
 
         A task with `verify_heldout` is asked anew: its answers are cheap.
         """
         samples = estimators.heldout_samples(self.heldout)
         costly = bool(samples) and not hasattr(self.task, "verify_heldout")
-        which = mark or f"attempt {self.meta['attempt']}, not saved"
+        which = mark or f"attempt {self.meta.attempt}, not saved"
         if costly and (kept := self.ledger.heldout(self.rounds, which)) is not None and mark is not None:
             compute.count(*kept[1])
-            return dict(json.loads(kept[0]))
+            return msgspec.json.decode(kept[0], type=schema.Point)
         if costly:
             self.ledger.begin_heldout(self.rounds, which, samples)
         before = compute.spent("heldout")
         stream = heldout_stream(self.identity.content, self.rounds)
-        point = estimators.measure(self.task, policy, reference, self.heldout, stream) | {"stream": self.rounds}
+        point = estimators.measure(self.task, policy, reference, self.heldout, stream)
+        point = msgspec.structs.replace(point, stream=self.rounds)
         if costly:
             after = compute.spent("heldout")
             self.ledger.end_heldout(
@@ -242,45 +245,45 @@ class _Run:
                 f"the ledger holds {summary.nre} charges, the oracle {self.oracle.nre} of {self.oracle.budget}"
             )
 
-    def result(self, error: dict[str, Any] | None, summary: ledger.Summary, meter: compute.Meter) -> dict[str, Any]:
+    def result(self, error: schema.Error | None, summary: ledger.Summary, meter: compute.Meter) -> schema.Result:
         """What equal cells share byte for byte."""
-        result = cell.failed_result(error or {}) | {
-            "status": "finished" if error is None else "failed",
-            "error": error,
-            "curve": self.curve,
-            "nre": summary.nre,
-            "first_success": summary.first_success,
-            "successes": summary.successes,
-            "withheld": summary.successes if self.oracle.protocol == "failures-only" else 0,
-            "heldout_evaluations": self.heldout_samples,
-            "compute": {n: {"tokens": t.tokens, "flops": t.flops} for n, t in meter.tallies.items()},
-        }
-        if not self.curve or self.heldout == "off":
+        measured = bool(self.curve) and self.heldout != "off"
+        base = estimators.placed(self.curve[0]) if measured else None
+        final = estimators.placed(self.curve[-1]) if measured else None
+        best = estimators.best(self.curve) if measured else None
+        result = schema.FinishedResult(
+            curve=self.curve,
+            base=base,
+            final=final,
+            best=best,
+            improvement_final=estimators.improvement(final, base),
+            improvement_best=estimators.improvement(best, base),
+            nre=summary.nre,
+            first_success=summary.first_success,
+            successes=summary.successes,
+            withheld=summary.successes if self.oracle.protocol == "failures-only" else 0,
+            heldout_evaluations=self.heldout_samples,
+            compute=schema.Compute(**{n: schema.Tally(t.tokens, t.flops) for n, t in meter.tallies.items()}),
+        )
+        if error is None:
             return result
-        chosen, estimate, selected_on = estimators.best(self.curve)
-        result["base"] = estimators.placed(self.curve[0])
-        result["final"] = estimators.placed(self.curve[-1])
-        result["best"] = estimators.placed(chosen | estimate._asdict()) | {"selected_on": selected_on}
-        base = result["base"]["success_rate"]
-        for which in ("final", "best"):
-            result[f"improvement_{which}"] = result[which]["success_rate"] / base if base else None
-        return result
+        return schema.FailedResult(**msgspec.structs.asdict(result) | {"error": error})
 
     def tell(self, done: bool = False) -> None:
         if self.progress is None:
             return
         content = self.identity.content
-        last = self.curve[-1] if self.curve else {}
+        last = self.curve[-1].success_rate if self.curve else None
         self.progress(
             Progress(
                 self.identity.cell,
-                content["task"]["id"],
-                content["baseline"]["id"],
-                content["seed"],
+                content.task.id,
+                content.baseline.id,
+                content.seed,
                 self.oracle.nre,
-                content["budget"],
+                content.budget,
                 self.rounds,
-                last.get("success_rate"),
+                last,
                 done,
             )
         )

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -25,12 +25,15 @@ from suite.cells.identity import identify, kept_task, spec_of
 from suite.engine import ENGINE
 from suite.errors import UserError, said
 from suite.measure import estimators
+from suite.policy import Policy
 from suite.seeding import heldout_stream
 from suite.store import disk, ledger, records, weights
 from suite.store.ledger import Ledger
-from suite.store.records import Record
+from suite.store.records import FinishedRecord, Record
+from suite.store.schema import Best, Placed
 from suite.task import Task
 
+Which = Literal["base", "final", "best"]
 RTOL = 1e-6
 """Relative difference that two processors' rounding may leave between exact success rates."""
 
@@ -91,17 +94,18 @@ def verify_one(record: Record, *, rerun: bool = False) -> Verdict:
     """Check one record; writes verify.json beside it."""
     checks: list[Check] = []
     verified: bool | None = None
-    if record.status == "finished":
+    if isinstance(record, FinishedRecord):
         before = torch.get_num_threads()
-        torch.set_num_threads(record.identity["threads"])
+        torch.set_num_threads(record.identity.threads)
         try:
             task = task_of(record)
             checks += [*check_ledger(record, task), *check_summary(record)]
             measured = check_policies(record, task) + ([_rerun_or_note(record)] if rerun else [])
             verified = all(check.ok for check in (*checks, *measured))
-            if record.engine != ENGINE and all(check.ok for check in checks) and not verified:
+            number = record.identity.engine
+            if number != ENGINE and all(check.ok for check in checks) and not verified:
                 verified = None  # another engine may measure other numbers: that refutes nothing
-                measured.append(Check("engine", False, f"the record is of engine {record.engine}, this is {ENGINE}"))
+                measured.append(Check("engine", False, f"the record is of engine {number}, this is {ENGINE}"))
             checks += measured
         except UserError as error:  # a plug-in that is not here, assets that are missing, a task that changed
             checks.append(Check("source", False, str(error)))
@@ -127,17 +131,17 @@ def task_of(record: Record) -> Task:
     Raises:
         UserError: it is not here, or its source or its assets are not those of the record.
     """
-    content = record.identity["task"]
-    if record.identity["device"] != "cpu" and not torch.cuda.is_available():
-        raise UserError(f"the record was made on {record.identity['device']}, which is not here")
+    content = record.identity.task
+    if record.identity.device != "cpu" and not torch.cuda.is_available():
+        raise UserError(f"the record was made on {record.identity.device}, which is not here")
     entry = registry.load("task", record.task)
-    task = kept_task(entry, configs.build(entry.config_class, content["config"]))
-    if registry.source_sha256(entry) != content["source_sha256"] or tasks.assets(task) != content["assets"]:
+    task = kept_task(entry, configs.build(entry.config_class, content.config))
+    if registry.source_sha256(entry) != content.source_sha256 or tasks.assets(task) != content.assets:
         raise UserError(f"the source or the assets of {record.task} changed since; this is another task now")
     return task
 
 
-def check_ledger(record: Record, task: Task) -> list[Check]:
+def check_ledger(record: FinishedRecord, task: Task) -> list[Check]:
     """Budget, counts, first success, and every reward asked for again."""
     path = record.folder / "ledger.sqlite"
     if not path.exists():
@@ -156,12 +160,12 @@ def check_ledger(record: Record, task: Task) -> list[Check]:
             differing += int(batch.priced.sum())
         else:
             differing += int((tasks.verified(task.verify, batch.x).cpu() != batch.rewards).sum())
-    budget = record.identity["budget"]
+    budget = record.identity.budget
     return [
         Check("budget", summary.nre <= budget, f"{summary.nre} of {budget} charged"),
-        equal("nre", result["nre"], summary.nre),
-        equal("successes", result["successes"], summary.successes),
-        equal("first success", result["first_success"], summary.first_success),
+        equal("nre", result.nre, summary.nre),
+        equal("successes", result.successes, summary.successes),
+        equal("first success", result.first_success, summary.first_success),
         Check("rewards", differing == 0, f"{differing} of {summary.nre} answers differ when asked again"),
     ]
 
@@ -170,28 +174,32 @@ def equal(name: str, recorded: object, found: object) -> Check:
     return Check(name, recorded == found, f"record says {recorded}, ledger {found}")
 
 
-def check_summary(record: Record) -> list[Check]:
+def check_summary(record: FinishedRecord) -> list[Check]:
     """What the record's summary says against its own curve."""
-    if record.identity["heldout"] == "off":
+    if record.identity.heldout == "off":
         return []
-    result, curve = record.result, record.result["curve"]
-    ends = {"base": curve[0], "final": curve[-1]}
-    checks = [
-        Check(f"{which} of the curve", agree(result[which], estimators.placed(point)), f"summary {result[which]}")
-        for which, point in ends.items()
+    result, curve = record.result, record.result.curve
+    base, final, best = estimators.placed(curve[0]), estimators.placed(curve[-1]), estimators.best(curve)
+    points: list[tuple[str, Placed | None, Placed]] = [
+        ("base", result.base, base),
+        ("final", result.final, final),
+        ("best", result.best, best),
     ]
-    chosen, estimate, _ = estimators.best(curve)
-    best = estimators.placed(chosen | estimate._asdict()) | {"selected_on": result["best"]["selected_on"]}
-    checks.append(Check("best of the curve", agree(result["best"], best), f"summary {result['best']}, curve {best}"))
-    base = result["base"]["success_rate"]
-    for which in ("final", "best"):
-        expected = result[which]["success_rate"] / base if base else None
-        recorded = result[f"improvement_{which}"]
-        checks.append(Check(f"{which} improvement", recorded == expected, f"summary {recorded}, quotient {expected}"))
-    return checks
+    quotients = [
+        ("final", result.improvement_final, estimators.improvement(final, base)),
+        ("best", result.improvement_best, estimators.improvement(best, base)),
+    ]
+    return [
+        *(Check(f"{name} of the curve", a == b, f"summary {_shown(a)}, curve {_shown(b)}") for name, a, b in points),
+        *(Check(f"{name} improvement", a == b, f"summary {a}, quotient {b}") for name, a, b in quotients),
+    ]
 
 
-def _rerun_or_note(record: Record) -> Check:
+def _shown(point: Placed | None) -> str:
+    return records.canonical(point)
+
+
+def _rerun_or_note(record: FinishedRecord) -> Check:
     """The rerun's check; a rerun that cannot be done refutes nothing."""
     try:
         return check_rerun(record)
@@ -199,18 +207,13 @@ def _rerun_or_note(record: Record) -> Check:
         return Check("rerun", True, f"not done: {error}")
 
 
-def agree(recorded: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
-    """Whether all that was recorded is as expected."""
-    return all(expected[name] == value for name, value in recorded.items())
-
-
-def check_policies(record: Record, task: Task) -> list[Check]:
+def check_policies(record: FinishedRecord, task: Task) -> list[Check]:
     """Base rate from the prior, final and best success rate from the saved policies."""
-    if record.identity["heldout"] == "off":
+    if record.identity.heldout == "off":
         return []
     prior = task.prior()
     checks = [check_rate(record, task, prior, "base")]
-    for which in record.meta.get("policies", ()):
+    for which in record.meta.policies:
         path = record.folder / f"policy-{which}.safetensors"
         try:
             policy = weights.load(path, prior)
@@ -221,23 +224,26 @@ def check_policies(record: Record, task: Task) -> list[Check]:
     return checks
 
 
-def check_rate(record: Record, task: Task, policy: Any, which: str) -> Check:
+def check_rate(record: FinishedRecord, task: Task, policy: Policy, which: Which) -> Check:
     """The recorded success rate of a policy against the one measured now."""
-    found, recorded = remeasure(record, task, policy, which), record.result[which]["success_rate"]
+    place = {"base": record.result.base, "final": record.result.final, "best": record.result.best}[which]
+    recorded = None if place is None else place.success_rate
+    if place is None or recorded is None:
+        return Check(f"{which} success rate", False, "the record says none, though its held-out measurement was on")
+    found = remeasure(record, task, policy, place)
     close = math.isclose(found, recorded, rel_tol=RTOL, abs_tol=1e-15)
     return Check(f"{which} success rate", close, f"record says {recorded:.8g}, policy {found:.8g}")
 
 
-def remeasure(record: Record, task: Task, policy: Any, which: str) -> float:
+def remeasure(record: FinishedRecord, task: Task, policy: Policy, place: Placed) -> float:
     """The success rate of a saved policy, estimated as the record's was, with the same random numbers."""
-    stream = heldout_stream(record.identity, record.result[which]["stream"])
-    point = estimators.measure(task, policy, task.prior(), record.identity["heldout"], stream)
-    if which == "best":
-        point |= estimators.reported(point)._asdict()
-    return float(point["success_rate"])
+    stream = heldout_stream(record.identity, place.stream)
+    point = estimators.measure(task, policy, task.prior(), record.identity.heldout, stream)
+    rate = (estimators.reported(point) if isinstance(place, Best) else point).success_rate
+    return math.nan if rate is None else rate
 
 
-def check_rerun(record: Record) -> Check:
+def check_rerun(record: FinishedRecord) -> Check:
     """Run the cell again from its seed in a folder of its own; equal results are equal byte for byte.
 
     Raises:

@@ -17,6 +17,7 @@ from suite.cells.spec import SETTINGS
 from suite.config import FieldSpec, closest, range_text, specs, type_name
 from suite.errors import UserError
 from suite.store import json_file
+from suite.store.schema import Tuning, tuning_of
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -71,7 +72,7 @@ class Fields(NamedTuple):
 
     config: dict[str, object]
     task_config: dict[str, object]
-    tuning: dict[str, object] | None
+    tuning: Tuning | None
 
 
 def fields_of(config_file: Path | None, given: dict[str, Any]) -> Fields:
@@ -84,19 +85,15 @@ def fields_of(config_file: Path | None, given: dict[str, Any]) -> Fields:
     return Fields(config, task_config, tuning)
 
 
-def _read(path: Path) -> tuple[dict[str, object], dict[str, object], dict[str, object] | None]:
+def _read(path: Path) -> tuple[dict[str, object], dict[str, object], Tuning | None]:
     content = json_file.read(path, flag="--config", then='an example is {"epochs": 9, "task": {"sigma": 1.0}}')
     task_config, tuning = content.pop("task", {}), content.pop("tuning", None)
     if not isinstance(task_config, dict) or not isinstance(tuning, dict | None):
         raise UserError(f'--config {path}: "task" and "tuning" must be JSON objects')
-    for name in ("nre", "heldout", "cut_off"):
-        count = (tuning or {}).get(name, 0)
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise UserError(
-                f'--config {path}: "tuning" has {name} {count!r}: expected a whole number of evaluations;'
-                " `suite sweep-best` writes this block"
-            )
-    return content, task_config, tuning
+    try:
+        return content, task_config, None if tuning is None else tuning_of(tuning)
+    except UserError as error:
+        raise UserError(f"--config {path}: {error}") from error
 
 
 class CellCommand(click.Command):

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from suite.cells.grid import CellDone
-from suite.store.records import Record
+from suite.store.records import Record, finished
+from suite.store.schema import FailedResult, rate_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -116,14 +117,14 @@ def table(records: list[Record], total: int, left: str = "") -> Table:
     for record in records:
         groups.setdefault((record.task, record.baseline), []).append(record)
     for (task, baseline), cells in sorted(groups.items()):
-        finished = [record for record in cells if record.status == "finished"]
-        rates = [record.final["success_rate"] for record in finished if record.final]
-        gains = [g for record in finished if (g := record.result["improvement_final"]) is not None]
-        failed = len(cells) - len(finished)
+        done = finished(cells)
+        rates = [rate for record in done if (rate := rate_of(record.final)) is not None]
+        gains = [gain for record in done if (gain := record.result.improvement_final) is not None]
+        failed = len(cells) - len(done)
         grid.add_row(
             task,
             baseline,
-            str(len(finished)),
+            str(len(done)),
             number(geometric_mean(rates)),
             factor(geometric_mean(gains)),
             str(failed or ""),
@@ -141,14 +142,15 @@ def geometric_mean(values: list[float]) -> float | None:
 def line(record: Record) -> str:
     """One cell in one line."""
     name = f"{record.task} {record.baseline} seed {record.seed}"
-    if record.status != "finished":
-        error = record.result["error"]
-        where = f" at {error['where']}" if error["where"] else ""
-        return f"{name}: FAILED, {error['type']}: {error['message']}{where}"
-    rate = number(record.final["success_rate"]) if record.final else "not measured"
-    gain = record.result["improvement_final"]
+    if isinstance(record.result, FailedResult):
+        error = record.result.error
+        return f"{name}: FAILED, {error.line()}" + (f" at {error.where}" if error.where else "")
+    rate = number(rate_of(record.final)) if record.final else "not measured"
+    gain = record.result.improvement_final
     over = f" ({factor(gain)} base)" if gain is not None else ""
-    return f"{name}: success {rate}{over}, {record.result['nre']} NRE, {record.meta['seconds']['total']:.0f} s"
+    seconds = record.meta.seconds.total if record.meta.seconds else None
+    took = "" if seconds is None else f", {seconds:.0f} s"
+    return f"{name}: success {rate}{over}, {record.result.nre} NRE{took}"
 
 
 def number(value: float | None) -> str:

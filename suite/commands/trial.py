@@ -13,7 +13,8 @@ import click
 
 from suite.errors import UserError
 from suite.store import json_file
-from suite.store.records import canonical, results_folder
+from suite.store.records import FinishedRecord, canonical, results_folder
+from suite.store.schema import StudyTrial
 from suite.tracking.run import require_login, resolve
 
 _EXAMPLE = 'an example is {"task": "addition-v1", "baseline": "banel"}'
@@ -52,7 +53,7 @@ def command(ctx: click.Context, config_file: Path | None, results: Path | None, 
     folder = results_folder(results)
     name = os.environ.get("WANDB_RUN_ID") or hashlib.sha256(canonical(given).encode()).hexdigest()[:12]
     sweep = os.environ.get("WANDB_SWEEP_ID")
-    origin = {"study": sweep, "trial": name} if sweep else None
+    origin = StudyTrial(study=sweep, trial=name) if sweep else None
     cell = trial.cell
     require_login(tracking)  # else a sweep would wait for its objective in vain
     tracker = trackers.start(
@@ -69,7 +70,7 @@ def command(ctx: click.Context, config_file: Path | None, results: Path | None, 
     records = []
     try:
         for record in trial.cells(folder, origin):
-            if record.status == "finished":
+            if isinstance(record, FinishedRecord):
                 tracker.seed(record)
                 records.append(record)
     except TrialFailed as error:

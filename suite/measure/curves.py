@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from scipy import special
 
+from suite.store.schema import Placed
 
-def nre_to(curve: Sequence[Mapping[str, Any]], target: float | None) -> int | None:
+
+def nre_to(curve: Sequence[Placed], target: float | None) -> int | None:
     """Evaluations at the first point of a curve that is surely above the success rate `target`.
 
     None is censored: not reached, or a target that is unknown or zero. A lucky estimate does not count: the
@@ -20,32 +21,33 @@ def nre_to(curve: Sequence[Mapping[str, Any]], target: float | None) -> int | No
     if target is None or target <= 0:
         return None
     for point in curve:
-        if point["low"] is not None and point["low"] > target and _surely(point, target, len(curve)):
-            return int(point["nre"])
+        if point.low is not None and point.low > target and _surely(point, target, len(curve)):
+            return point.nre
     return None
 
 
-def _surely(point: Mapping[str, Any], target: float, points: int) -> bool:
-    if point["estimator"] != "monte-carlo":
+def _surely(point: Placed, target: float, points: int) -> bool:
+    counted = point.counted()
+    if counted is None:
         return True
-    hits = round(point["success_rate"] * point["n"])
+    hits, n = counted
     # the lower end of Clopper and Pearson's interval is above the target where so many hits are that unlikely there
-    return bool(special.bdtrc(hits - 1, point["n"], target) < 0.025 / points)
+    return bool(special.bdtrc(hits - 1, n, target) < 0.025 / points)
 
 
-def area_over_log_nre(curve: Sequence[Mapping[str, Any]], budget: int, rate: str = "success_rate") -> float | None:
+def area_over_log_nre(nre: Sequence[int], rates: Sequence[float | None], budget: int) -> float | None:
     """Area under the success rate over log NRE from 1 to `budget`, divided by log budget: a mean rate.
 
     Every factor of evaluations weighs the same. The rate is a step function: a policy's rate holds until the
     next one is yielded. None where a rate is unknown or the budget is a single evaluation.
 
     Args:
-        curve: points with `nre` (not falling) and the rate.
-        rate: which field of a point it is: an end of its interval, say.
+        nre: evaluations spent at each point, not falling.
+        rates: the success rate there, or an end of its interval.
     """
-    rates = [point[rate] for point in curve]
-    if budget < 2 or not curve or None in rates:
+    known = [rate for rate in rates if rate is not None]
+    if budget < 2 or not known or len(known) < len(rates):
         return None
-    places = [math.log(min(max(point["nre"], 1), budget)) for point in curve] + [math.log(budget)]
-    steps = zip(rates, places, places[1:], strict=False)
+    places = [math.log(min(max(spent, 1), budget)) for spent in nre] + [math.log(budget)]
+    steps = zip(known, places, places[1:], strict=False)
     return math.fsum(height * (after - before) for height, before, after in steps) / math.log(budget)

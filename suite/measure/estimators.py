@@ -6,8 +6,9 @@ Held-out measurement is not charged and no method sees it. Monte Carlo counts ca
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from suite import task as tasks
 from suite.measure import importance
 from suite.measure.intervals import clopper_pearson
 from suite.policy import Filtered, Generator, Policy, check_samples, made_of_engine_parts, own_types
+from suite.store.schema import Best, Estimate, Evenness, Placed, Point, rate_of
 from suite.task import Task
 
 SAMPLES = 10_000
@@ -25,19 +27,6 @@ IMPORTANCE = "is:"
 
 SHOWN = 8
 """Samples of a point that are kept as text."""
-
-
-class Estimate(NamedTuple):
-    """A success rate with its 95 % interval."""
-
-    success_rate: float | None
-    low: float | None
-    high: float | None
-    estimator: str
-    """`exact`; `exact/accept`: enumerated, over an estimated normaliser; `monte-carlo`; `importance-sampling`; or
-    `none`."""
-    n: int | None
-    """Samples the interval rests on; None where nothing was sampled."""
 
 
 UNKNOWN = Estimate(None, None, None, "none", None)
@@ -63,8 +52,8 @@ def monte_carlo(hits: int, n: int, level: float = 0.95) -> Estimate:
     return Estimate(hits / n, low, high, "monte-carlo", n)
 
 
-def importance_sampling(weighted: importance.Weighted) -> tuple[Estimate, dict[str, float]]:
-    """The estimate from policy and proposal, and the effective sample size and largest share behind it.
+def importance_sampling(weighted: importance.Weighted) -> tuple[Estimate, Evenness]:
+    """The estimate from policy and proposal, and how even the weights behind it are.
 
     Where those are poor, the policy's own samples are counted instead, and the estimator says `monte-carlo`.
     """
@@ -89,8 +78,8 @@ def distinct(x: Tensor) -> int:
     return len(torch.unique(x, dim=0)) if len(x) else 0
 
 
-def measure(task: Task, policy: Policy, prior: Generator, heldout: str, generator: torch.Generator) -> dict[str, Any]:
-    """Everything a point of the curve says of a policy but its place.
+def measure(task: Task, policy: Policy, prior: Generator, heldout: str, generator: torch.Generator) -> Point:
+    """A point of the curve: what a policy is worth, held out; its place is that of the prior, round 0.
 
     Args:
         task: whose success rate it is.
@@ -105,45 +94,62 @@ def measure(task: Task, policy: Policy, prior: Generator, heldout: str, generato
     log_p = policy.log_prob(x)
     valid = tasks.valid(task, x)
     shown = tasks.shown(task, x[:SHOWN])
-    point: dict[str, Any] = {
-        "distinct_successes": None,
-        "distinct_share": None,
-        "effective_successes": None,
-        "valid_share": None if valid is None else float(valid.double().mean()),
-        "entropy": finite(float(-log_p.mean())),
-        "kl_prior": finite(float((log_p - prior.log_prob(x)).mean())),
-        "samples": shown if isinstance(shown, list) else [],
-    }
+    point = Point(
+        *UNKNOWN.fields(),
+        round=0,
+        nre=0,
+        stream=0,
+        metrics={},
+        distinct_successes=None,
+        distinct_share=None,
+        effective_successes=None,
+        valid_share=None if valid is None else float(valid.double().mean()),
+        entropy=finite(float(-log_p.mean())),
+        kl_prior=finite(float((log_p - prior.log_prob(x)).mean())),
+        samples=shown if isinstance(shown, list) else [],
+    )
     if heldout == "off":
-        return UNKNOWN._asdict() | point
+        return point
     engine_made = made_of_engine_parts(policy, own_types(prior))
-    if engine_made and (own := tasks.quantities(task, policy)):
-        point["quantities"] = {name: finite(value) for name, value in own.items()}
+    own = tasks.quantities(task, policy) if engine_made else {}
     rewards = tasks.verify_heldout(task, x)
-    hits = int(rewards[:SAMPLES].sum())
-    point["distinct_successes"] = distinct(x[:SAMPLES][rewards[:SAMPLES]])
-    point["distinct_share"] = point["distinct_successes"] / hits if hits else None
+    hits, found = int(rewards[:SAMPLES].sum()), distinct(x[:SAMPLES][rewards[:SAMPLES]])
+    point = msgspec.structs.replace(
+        point,
+        quantities={name: finite(value) for name, value in own.items()} or None,
+        distinct_successes=found,
+        distinct_share=found / hits if hits else None,
+    )
     if heldout == "exact":
-        if not engine_made:
-            raise TypeError(
-                f"heldout=exact would show every success to {type(policy).__name__}, a class of the method's own; "
-                "yield a policy made of the prior's class, Tempered or Filtered, or use --heldout N"
-            )
-        if log_p.isnan().any():
-            raise ValueError(
-                "the log p of the policy's own samples is nan: its training diverged; a lower learning rate may help"
-            )
-        rate, log_probs = tasks.enumerated(task, policy)
-        if rate is None:
-            raise ValueError("heldout=exact, but the task enumerates no successes of this policy; use --heldout N")
-        if log_probs is not None:
-            point["effective_successes"] = effective_successes(log_probs)
-        return exact(rate, policy)._asdict() | point
+        return enumerated_point(point, task, policy, log_p, engine_made)
     if heldout.startswith(IMPORTANCE) and weighable(policy, prior):
-        return weighted_point(task, policy, prior, (x, log_p, rewards), generator) | point
+        return weighted_point(point, task, policy, prior, (x, log_p, rewards), generator)
     half = n // 2
-    point["halves"] = [int(rewards[:half].sum()), half, int(rewards[half:].sum()), n - half]
-    return monte_carlo(int(rewards.sum()), n)._asdict() | point
+    halves = (int(rewards[:half].sum()), half, int(rewards[half:].sum()), n - half)
+    return estimated(msgspec.structs.replace(point, halves=halves), monte_carlo(int(rewards.sum()), n))
+
+
+def estimated(point: Point, estimate: Estimate) -> Point:
+    """The point with another estimate of its success rate."""
+    return msgspec.structs.replace(point, **msgspec.structs.asdict(estimate))
+
+
+def enumerated_point(point: Point, task: Task, policy: Policy, log_p: Tensor, engine_made: bool) -> Point:
+    """The point with its exact success rate; log_p (n,) is that of the policy's own samples."""
+    if not engine_made:
+        raise TypeError(
+            f"heldout=exact would show every success to {type(policy).__name__}, a class of the method's own; "
+            "yield a policy made of the prior's class, Tempered or Filtered, or use --heldout N"
+        )
+    if log_p.isnan().any():
+        raise ValueError(
+            "the log p of the policy's own samples is nan: its training diverged; a lower learning rate may help"
+        )
+    rate, log_probs = tasks.enumerated(task, policy)
+    if rate is None:
+        raise ValueError("heldout=exact, but the task enumerates no successes of this policy; use --heldout N")
+    effective = None if log_probs is None else effective_successes(log_probs)
+    return estimated(msgspec.structs.replace(point, effective_successes=effective), exact(rate, policy))
 
 
 def weighable(policy: Policy, prior: Policy) -> bool:
@@ -156,9 +162,14 @@ def weighable(policy: Policy, prior: Policy) -> bool:
 
 
 def weighted_point(
-    task: Task, policy: Policy, prior: Generator, own: tuple[Tensor, Tensor, Tensor], generator: torch.Generator
-) -> dict[str, Any]:
-    """The estimate of a point by importance sampling, of all samples and of their halves.
+    point: Point,
+    task: Task,
+    policy: Policy,
+    prior: Generator,
+    own: tuple[Tensor, Tensor, Tensor],
+    generator: torch.Generator,
+) -> Point:
+    """The point with its estimate by importance sampling, of all samples and of their halves.
 
     Args:
         own: samples of the policy (n, T), their log p and rewards (n,); as many are drawn from the task's proposal.
@@ -174,8 +185,8 @@ def weighted_point(
     weighted = importance.Weighted(weight, reward, from_policy)
     whole, found = importance_sampling(weighted)
     half = len(x) // 2
-    parts = [importance_sampling(weighted.rows(rows))[0] for rows in (slice(half), slice(half, None))]
-    return whole._asdict() | {"importance": found, "half_estimates": [part._asdict() for part in parts]}
+    first, second = (importance_sampling(weighted.rows(rows))[0] for rows in (slice(half), slice(half, None)))
+    return estimated(msgspec.structs.replace(point, importance=found, half_estimates=(first, second)), whole)
 
 
 def policy_samples(heldout: str) -> int:
@@ -195,38 +206,55 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def best(curve: list[dict[str, Any]]) -> tuple[dict[str, Any], Estimate, str]:
-    """The cumulative best: the point, the estimate reported for it, and what it was selected on.
+def best(curve: Sequence[Point]) -> Best:
+    """The cumulative best of a curve that was measured.
 
     Exact rates are compared as they are (`same`). Noisy ones are compared on the first half of the held-out
     samples and reported from the second, so that choosing does not inflate the number (`half`). Either way the
     choice used held-out successes that no method has: it is oracle-selected.
     """
     point = max(curve, key=selection_rate)
-    return point, reported(point), "half" if "halves" in point or "half_estimates" in point else "same"
+    halved = point.halves is not None or point.half_estimates is not None
+    return Best(
+        *reported(point).fields(),
+        round=point.round,
+        nre=point.nre,
+        stream=point.stream,
+        selected_on="half" if halved else "same",
+    )
 
 
-def selection_rate(point: dict[str, Any]) -> float:
-    """What the best point is chosen by: the rate on the first half of its samples; the rate where none were drawn."""
-    if "half_estimates" in point:
-        return float(point["half_estimates"][0]["success_rate"])
-    if "halves" in point:
-        return float(point["halves"][0] / point["halves"][1])
-    return float(point["success_rate"])
+def selection_rate(point: Point) -> float:
+    """What the best point is chosen by: the rate on the first half of its samples; the rate where none were drawn.
+
+    Raises:
+        ValueError: a point that was not measured.
+    """
+    rate = point.success_rate
+    if point.half_estimates is not None:
+        rate = point.half_estimates[0].success_rate
+    elif point.halves is not None:
+        rate = point.halves[0] / point.halves[1]
+    if rate is None:
+        raise ValueError(f"round {point.round} was not measured: there is no best of it")
+    return rate
 
 
-def reported(point: dict[str, Any]) -> Estimate:
+def reported(point: Point) -> Estimate:
     """The estimate of a chosen point: from the half of its samples that it was not chosen on."""
-    if "half_estimates" in point:
-        return Estimate(**point["half_estimates"][1])
-    if "halves" in point:
-        return monte_carlo(*point["halves"][2:])
-    return Estimate(*(point[field] for field in Estimate._fields))
+    if point.half_estimates is not None:
+        return point.half_estimates[1]
+    if point.halves is not None:
+        return monte_carlo(*point.halves[2:])
+    return Estimate(*point.fields())
 
 
-PLACED = ("round", "nre", *Estimate._fields, "stream")
-
-
-def placed(point: dict[str, Any]) -> dict[str, Any]:
+def placed(point: Point) -> Placed:
     """The parts of a point that stand in a record's summary."""
-    return {field: point[field] for field in PLACED}
+    return Placed(*point.fields(), round=point.round, nre=point.nre, stream=point.stream)
+
+
+def improvement(reached: Estimate | None, base: Estimate | None) -> float | None:
+    """Success rate over that of the base; None where one is unknown, or the base is zero."""
+    rate, start = rate_of(reached), rate_of(base)
+    return rate / start if rate is not None and start else None

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from suite.store.schema import Evenness
+
 LEAST_ESS = 100.0
 """Least effective sample size of the hits."""
 LARGEST_SHARE = 0.1
@@ -44,18 +46,18 @@ def mixture_weights(log_p: Tensor, log_r: Tensor) -> Tensor:
     return torch.where(torch.isneginf(log_p), 0.0, (log_p.double() - log_q).exp())
 
 
-def diagnostics(weighted: Weighted) -> dict[str, float]:
+def diagnostics(weighted: Weighted) -> Evenness:
     """Effective sample size (Σ w)² / Σ w² of the hits and the largest share w / Σ w of one; 0 and 1 without hits."""
     w = weighted.weight[weighted.reward]
     total = float(w.sum())
     if total <= 0:
-        return {"ess": 0.0, "largest_share": 1.0}
-    return {"ess": total**2 / float(w.square().sum()), "largest_share": float(w.max()) / total}
+        return Evenness(ess=0.0, largest_share=1.0)
+    return Evenness(ess=total**2 / float(w.square().sum()), largest_share=float(w.max()) / total)
 
 
-def is_sound(found: dict[str, float]) -> bool:
+def is_sound(found: Evenness) -> bool:
     """Whether the weights are even enough for the estimate to be believed."""
-    return found["ess"] >= LEAST_ESS and found["largest_share"] <= LARGEST_SHARE
+    return found.ess >= LEAST_ESS and found.largest_share <= LARGEST_SHARE
 
 
 def weighted_rate(weighted: Weighted) -> tuple[float, float, float]:

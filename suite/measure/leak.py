@@ -9,7 +9,7 @@ the places of many secrets against that; whichever side they deviate to, the met
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -82,9 +82,9 @@ def record_place(record: Record) -> float | None:
 
     The record's task must name its `support`, all codes, of which `verify` opens one.
     """
-    content: dict[str, Any] = record.identity
-    entry = registry.load("task", content["task"]["id"])
-    task = entry.target(configs.build(entry.config_class, content["task"]["config"]))
+    content = record.identity.task
+    entry = registry.load("task", content.id)
+    task = entry.target(configs.build(entry.config_class, content.config))
     codes = task.support()
     ledger = Ledger(record.folder / "ledger.sqlite")
     tried = torch.cat([codes[:0], *(batch.x for batch in ledger.batches())])

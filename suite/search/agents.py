@@ -19,7 +19,7 @@ from suite.search.objective import METRICS_OF_SEEDS, of_seed
 from suite.search.outcome import written
 from suite.search.sweep import Sweep, split
 from suite.store import disk, json_file, records
-from suite.store.records import Record, canonical, results_folder
+from suite.store.records import FinishedRecord, Record, canonical, results_folder
 
 NOTE = "trial.json"
 """In `trials/<trial>` of the results folder: the W&B sweep, and the flat parameters of the trial."""
@@ -48,16 +48,18 @@ def best_of_agents(sweep: Sweep, name: str, results: Path | None = None) -> dict
 
     tried, held = _tried(sweep, name, results)
     found: dict[str, Spent] = {}
-    finished: list[tuple[list[float], list[Record], dict[str, Any]]] = []
+    finished: list[tuple[list[float], list[FinishedRecord], dict[str, Any]]] = []
     failed = 0
     for drawn in tried:
         seeds = list(cells(sweep, drawn, results))
         found |= {cell.cell: cell.spent for cell in seeds if cell.spent is not None}
         ran = [cell.record for cell in seeds if cell.record is not None]
-        failed += any(record.status != "finished" for record in ran)
-        if [record.status for record in ran] == ["finished"] * len(seeds):
-            values = [METRICS_OF_SEEDS[metric]([of_seed(metric, record) for record in ran]) for metric in sweep.metrics]
-            finished.append((values, ran, drawn))
+        whole = records.finished(ran)
+        failed += len(whole) < len(ran)
+        if len(whole) == len(seeds):
+            by_metric = {metric: [of_seed(metric, record) for record in whole] for metric in sweep.metrics}
+            values = [METRICS_OF_SEEDS[metric](of_seeds) for metric, of_seeds in by_metric.items()]
+            finished.append((values, whole, drawn))
     if strange := sorted(held - found.keys()):
         raise UserError(
             f"records of the W&B sweep {name}, such as {strange[0]}, are not what this file runs: it is another sweep,"
@@ -81,7 +83,7 @@ def _tried(sweep: Sweep, name: str, results: Path | None) -> tuple[list[dict[str
     """The drawn values of each configuration of the W&B sweep, each once, and the cells of its records."""
     found = records.scan(results)[0]
     mine = [record for record in found if _origin(record)[0] == name]
-    tried = [record.identity["baseline"]["config"] for record in mine] + _noted(name, results)
+    tried = [record.identity.baseline.config for record in mine] + _noted(name, results)
     if not tried:
         known = {study for study, _ in map(_origin, found) if study}
         raise UserError(f"no trial of a W&B sweep {name} below {results_folder(results)}{nearest(name, sorted(known))}")
@@ -94,8 +96,8 @@ def _tried(sweep: Sweep, name: str, results: Path | None) -> tuple[list[dict[str
 
 def _origin(record: Record) -> tuple[str | None, str | None]:
     """The study and the trial that a record was made for."""
-    sweep = record.meta.get("sweep")
-    return (sweep["study"], str(sweep["trial"])) if isinstance(sweep, Mapping) else (None, None)
+    sweep = record.meta.sweep
+    return (sweep.study, str(sweep.trial)) if sweep is not None else (None, None)
 
 
 def _noted(name: str, results: Path | None) -> list[dict[str, Any]]:

@@ -24,7 +24,8 @@ from suite.search import study as studies
 from suite.search.mirror import Mirror
 from suite.search.objective import METRICS_OF_SEEDS, Configuration, TrialFailed, of_seed, spent, values
 from suite.search.sweep import Sweep, parse
-from suite.store.records import Record, canonical
+from suite.store.records import FinishedRecord, Record, canonical
+from suite.store.schema import StudyTrial
 from suite.tracking.run import require_login, require_project
 from suite.tracking.trial import State, TrialTracker
 
@@ -180,8 +181,8 @@ def evaluate(trial: Trial, sweep: Sweep, results: Path | None, mirror: Mirror = 
     """
     drawn = sweep.from_optuna({name: suggest(trial, name, space) for name, space in sweep.distributions.items()})
     tracker, run_id = mirrors.begin_trial(mirror, sweep, trial, drawn)
-    origin = {"study": trial.study.study_name, "trial": trial.number}
-    origin |= {} if tracker.status == "off" else {"run": run_id}
+    tracked = None if tracker.status == "off" else run_id
+    origin = StudyTrial(study=trial.study.study_name, trial=trial.number, run=tracked)
     seen = _Seen(sweep, trial, tracker)
     try:
         # to the end of it, since a cell that failed raises only when the next one is asked for, the last one too
@@ -214,13 +215,13 @@ class _Seen:
     def __init__(self, sweep: Sweep, trial: Trial, tracker: TrialTracker) -> None:
         self._sweep, self._trial, self._tracker = sweep, trial, tracker
         self.costs: dict[str, list[int]] = {}
-        self.finished: list[Record] = []
+        self.finished: list[FinishedRecord] = []
         self.values: dict[str, list[float]] = {metric: [] for metric in sweep.metrics}
 
     def add(self, record: Record) -> None:
         """One seed has its record; TrialPruned where the trial is to end here."""
         self.costs[record.cell] = spent(record)
-        if record.status != "finished":
+        if not isinstance(record, FinishedRecord):
             return
         self.finished.append(record)
         self._tracker.seed(record)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,8 @@ from suite.cells.spec import CellSpec
 from suite.errors import CellLocked, UserError
 from suite.measure.curves import area_over_log_nre
 from suite.search.sweep import Settings
-from suite.store.records import Record
+from suite.store.records import FinishedRecord, Record
+from suite.store.schema import Estimate, FailedResult, StudyTrial
 
 LEAST_RATE = 1e-300
 """Stands for an enumerated success rate of zero, whose logarithm must be finite."""
@@ -45,11 +46,11 @@ class Configuration(NamedTuple):
         identify(self.specs()[0])
 
     def cells(
-        self, results: Path | None, sweep: Mapping[str, Any] | None, progress: Callable[..., None] | None = None
+        self, results: Path | None, sweep: StudyTrial | None, progress: Callable[..., None] | None = None
     ) -> Iterator[Record]:
         """The record of each seed in turn, tracking off; one that another process runs is waited for.
 
-        Two trials may draw the same values at the same time.
+        Two trials may draw the same values at the same time. A failed record comes too, and is the last.
 
         Raises:
             TrialFailed: the method or the verifier raised.
@@ -57,9 +58,8 @@ class Configuration(NamedTuple):
         for spec in self.specs():
             record = _when_free(spec, results=results, tracking="off", sweep=sweep, progress=progress)
             yield record
-            if record.status != "finished":
-                error = record.result["error"]
-                raise TrialFailed(f"seed {spec.seed}: {error['type']}: {error['message']}")
+            if isinstance(record.result, FailedResult):
+                raise TrialFailed(f"seed {spec.seed}: {record.result.error.line()}")
 
 
 def _when_free(spec: CellSpec, **options: Any) -> Record:
@@ -77,45 +77,52 @@ def _when_free(spec: CellSpec, **options: Any) -> Record:
             time.sleep(PAUSE)
 
 
-def success_rate(record: Record) -> float:
+def success_rate(record: FinishedRecord) -> float:
     """The success rate after the last evaluation, above zero: see :func:`positive`."""
-    return positive(record.result["curve"][-1])
+    return positive(record.result.curve[-1])
 
 
-def positive(point: Mapping[str, Any]) -> float:
+def positive(point: Estimate) -> float:
     """A point's success rate; where it is zero, half a hit of its sample, or LEAST_RATE where it was enumerated.
 
     Half a hit keeps the order: less than any count of one in the same sample.
     """
-    rate = point["success_rate"]
+    rate = point.success_rate
     if rate is None:
-        raise UserError("a search needs success rates: it cannot run with --heldout off")
-    floor = 0.5 / point["n"] if point["n"] else LEAST_RATE
-    return max(float(rate), floor)
+        raise _unmeasured()
+    floor = 0.5 / point.n if point.n else LEAST_RATE
+    return max(rate, floor)
 
 
-def success_rate_auc(record: Record) -> float:
+def _unmeasured() -> UserError:
+    return UserError("a search needs success rates: it cannot run with --heldout off")
+
+
+def success_rate_auc(record: FinishedRecord) -> float:
     """Area under the success rate over log NRE, as the leaderboard has it; above zero."""
-    curve = [{**point, "success_rate": positive(point)} for point in record.result["curve"]]
-    area = area_over_log_nre(curve, record.identity["budget"])
+    curve = record.result.curve
+    area = area_over_log_nre([at.nre for at in curve], [positive(at) for at in curve], record.identity.budget)
     if area is None:
         raise UserError("the area over log NRE needs a budget of at least 2")
     return area
 
 
-def distinct_successes(record: Record) -> float:
+def distinct_successes(record: FinishedRecord) -> float:
     """Distinct successes among 10,000 samples of the final policy."""
-    return float(record.result["curve"][-1]["distinct_successes"])
+    found = record.result.curve[-1].distinct_successes
+    if found is None:
+        raise _unmeasured()
+    return float(found)
 
 
-_OF_ONE: dict[str, Callable[[Record], float]] = {
+_OF_ONE: dict[str, Callable[[FinishedRecord], float]] = {
     "success_rate": success_rate,
     "success_rate_auc": success_rate_auc,
     "distinct_successes": distinct_successes,
 }
 
 
-def of_seed(metric: str, record: Record) -> float:
+def of_seed(metric: str, record: FinishedRecord) -> float:
     """One seed's value of a metric."""
     return _OF_ONE[metric](record)
 
@@ -136,7 +143,7 @@ METRICS_OF_SEEDS: dict[str, Callable[[Sequence[float]], float]] = {
 """How the seeds of one configuration become its value."""
 
 
-def values(records: Sequence[Record], points: str) -> dict[str, float]:
+def values(records: Sequence[FinishedRecord], points: str) -> dict[str, float]:
     """All that a finished trial logs; no area if only the ends of the curve were measured (`points` is `final`)."""
     names = [name for name in METRICS_OF_SEEDS if name != "success_rate_auc" or points == "all"]
     return {name: METRICS_OF_SEEDS[name]([of_seed(name, record) for record in records]) for name in names}
@@ -144,5 +151,5 @@ def values(records: Sequence[Record], points: str) -> dict[str, float]:
 
 def spent(record: Record) -> list[int]:
     """[reward evaluations, held-out evaluations] of one cell; of all its attempts."""
-    heldout = max(int(record.result["heldout_evaluations"] or 0), int(record.meta.get("heldout_asked") or 0))
-    return [int(record.result["nre"] or 0), heldout]
+    heldout = max(record.result.heldout_evaluations or 0, record.meta.heldout_asked or 0)
+    return [record.result.nre or 0, heldout]

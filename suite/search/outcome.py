@@ -13,6 +13,7 @@ from suite.errors import UserError
 from suite.search import study as studies
 from suite.search.sweep import Sweep
 from suite.store.records import results_folder
+from suite.store.schema import Tuning, plain
 
 
 def trials(study: Study) -> list[dict[str, Any]]:
@@ -125,17 +126,17 @@ def written(
     metrics: Sequence[float],
 ) -> dict[str, Any]:
     """The winner as a file for `--config`: its values, the task's config, and `tuning`, its provenance."""
-    tuning: dict[str, Any] = {
-        "study": study,
+    tuning = Tuning(
+        study=study,
         **cost,
-        "trials": trials,
-        "winner": winner,
-        "defaults_won": drawn == sweep.defaults(),
-        "metrics": dict(zip(sweep.metrics, metrics, strict=True)),
-        "task": sweep.cell.task,
-        "report_tasks": sweep.settings.reported,
-        "seeds": sweep.settings.seed_list,
-        "budget": sweep.cell.budget,
-    }
+        trials=trials,
+        winner=winner,
+        defaults_won=drawn == sweep.defaults(),
+        metrics=dict(zip(sweep.metrics, metrics, strict=True)),
+        task=sweep.cell.task,
+        report_tasks=sweep.settings.reported,
+        seeds=sweep.settings.seed_list,
+        budget=sweep.cell.budget,
+    )
     task = {"task": dict(sweep.cell.task_config)} if sweep.cell.task_config else {}
-    return {**sweep.cell.config, **drawn, **task, "tuning": tuning}
+    return {**sweep.cell.config, **drawn, **task, "tuning": plain(tuning)}

@@ -41,7 +41,7 @@ def cells(sweep: Sweep, drawn: Mapping[str, Any], results: Path | None) -> Itera
         identity = identify(spec)
         path = identity.folder(results) / "record.json"
         record = records.read(path) if path.exists() else None
-        if record is not None and record.result["nre"] is not None:
+        if record is not None and record.result.nre is not None:
             nre, heldout = objective.spent(record)
             yield Cell(spec.seed, identity.cell, record, Spent(nre, heldout))
         else:  # its process died
@@ -59,7 +59,7 @@ def _by_ledger(identity: Identity, results: Path | None) -> Spent | None:
         nre, asked = ledger.nre, ledger.heldout_asked
     finally:
         ledger.close()
-    least = heldout_samples(identity.content["heldout"]) if nre else 0
+    least = heldout_samples(identity.content.heldout) if nre else 0
     return Spent(nre, max(least, asked), cut_off=True)
 
 

@@ -7,56 +7,50 @@ import platform
 import socket
 import subprocess
 import traceback
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from suite._version import __version__
 from suite.engine import ENGINE
+from suite.store.schema import Error, Meta, Platform, StudyTrial, Tuning
 
 
-def meta(
-    attempt: int, started: float, tuning: Mapping[str, object] | None, sweep: Mapping[str, object] | None = None
-) -> dict[str, Any]:
-    """The part of a record that differs between equal runs."""
+def meta(attempt: int, started: float, tuning: Tuning | None, sweep: StudyTrial | None = None) -> Meta:
+    """The part of a record that differs between equal runs, as far as it is known when the run starts."""
     commit, dirty = _commit()
     now = datetime.fromtimestamp(started, UTC) if started else datetime.now(UTC)
-    return {
-        "seconds": None,
-        "started": now.isoformat(timespec="seconds"),
-        "finished": now.isoformat(timespec="seconds"),
-        "host": socket.gethostname(),
-        "platform": {
-            "cpu": _cpu(),
-            "capability": torch.backends.cpu.get_cpu_capability(),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "python": platform.python_version(),
-        },
-        "commit": commit,
-        "dirty": dirty,
-        "engine": ENGINE,
-        "version": __version__,
-        "tuning": None if tuning is None else dict(tuning),
-        "sweep": None if sweep is None else dict(sweep),
-        "policies": [],
-        "attempt": attempt,
-        "heldout_asked": None,
-        "tracking": "off",
-    }
+    return Meta(
+        started=now.isoformat(timespec="seconds"),
+        finished=now.isoformat(timespec="seconds"),
+        host=socket.gethostname(),
+        platform=Platform(
+            cpu=_cpu(),
+            capability=torch.backends.cpu.get_cpu_capability(),
+            torch=str(torch.__version__),
+            threads=torch.get_num_threads(),
+            python=platform.python_version(),
+        ),
+        commit=commit,
+        dirty=dirty,
+        engine=ENGINE,
+        version=__version__,
+        tuning=tuning,
+        sweep=sweep,
+        attempt=attempt,
+        tracking="off",
+    )
 
 
-def describe(error: BaseException) -> dict[str, Any]:
+def describe(error: BaseException) -> Error:
     """Type, message and place of an exception; the place is that of its first cause."""
     first = error
     while first.__cause__ is not None:
         first = first.__cause__
     frames = traceback.extract_tb(first.__traceback__)
     where = f"{_named(Path(frames[-1].filename))}:{frames[-1].lineno}" if frames else None
-    return {"type": type(error).__name__, "message": str(error), "where": where}
+    return Error(type=type(error).__name__, message=str(error), where=where)
 
 
 def _named(path: Path) -> str:

@@ -9,29 +9,28 @@ import gc
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import msgspec
 
 from suite.errors import BrokenCell, NewerSchema, UserError
-from suite.store import disk
-
-SCHEMA = 1
+from suite.store import disk, schema
+from suite.store.schema import SCHEMA, Best, FinishedResult, Identity, Meta, Placed, Result
 
 AGAIN = "move the file away, and the same run goes on from its ledger"
 """What to do about a record that cannot be read."""
 
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, default=schema.plain)
 
 
 def canonical(value: object) -> str:
-    """JSON with sorted keys and no spare blanks; NaN and infinity are errors."""
+    """JSON with sorted keys and no spare blanks; NaN and infinity are errors. Parts of records are objects."""
     return _ENCODER.encode(value)
 
 
-def cell_of(identity: dict[str, Any]) -> str:
+def cell_of(identity: Identity | Mapping[str, object]) -> str:
     """The name of the cell that an identity describes: 20 hexadecimal digits."""
     return hashlib.sha256(canonical(identity).encode()).hexdigest()[:20]
 
@@ -43,63 +42,71 @@ def results_folder(results: Path | str | None) -> Path:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One finished or failed cell; `result` is the same for equal cells on one platform, `meta` is not."""
+    """One finished or failed cell; `result` is the same for equal cells on one platform, `meta` is not.
+
+    Finished ones are of the class :class:`FinishedRecord`.
+    """
 
     cell: str
-    identity: dict[str, Any]
-    result: dict[str, Any]
-    meta: dict[str, Any]
+    identity: Identity
+    result: Result
+    meta: Meta
     folder: Path
 
     @property
     def task(self) -> str:
-        return str(self.identity["task"]["id"])
+        return self.identity.task.id
 
     @property
     def baseline(self) -> str:
-        return str(self.identity["baseline"]["id"])
+        return self.identity.baseline.id
 
     @property
     def seed(self) -> int:
-        return int(self.identity["seed"])
+        return self.identity.seed
 
     @functools.cached_property
     def configs(self) -> tuple[str, str]:
         """The configurations of task and baseline as canonical JSON."""
-        return canonical(self.identity["task"]["config"]), canonical(self.identity["baseline"]["config"])
+        return canonical(self.identity.task.config), canonical(self.identity.baseline.config)
 
     @property
-    def points(self) -> str:
-        return str(self.identity.get("points", "all"))  # older records have the whole curve
+    def status(self) -> Literal["finished", "failed"]:
+        return self.result.status
 
     @property
-    def engine(self) -> int:
-        """The number of the engine that made it; 0 where it is of before engines had numbers."""
-        return int(self.identity.get("engine", 0))
+    def final(self) -> Placed | None:
+        """The last policy's success rate; None where nothing was measured."""
+        return self.result.final
 
     @property
-    def status(self) -> str:
-        return str(self.result["status"])
+    def best(self) -> Best | None:
+        """The best policy's, oracle-selected."""
+        return self.result.best
 
-    @property
-    def final(self) -> dict[str, Any] | None:
-        final: dict[str, Any] | None = self.result["final"]
-        return final
-
-    @property
-    def best(self) -> dict[str, Any] | None:
-        best: dict[str, Any] | None = self.result["best"]
-        return best
-
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """What record.json holds."""
-        return {
-            "schema": SCHEMA,
-            "cell": self.cell,
-            "identity": self.identity,
-            "result": self.result,
-            "meta": self.meta,
-        }
+        parts = {"identity": self.identity, "result": self.result, "meta": self.meta}
+        return {"schema": SCHEMA, "cell": self.cell} | {name: schema.plain(part) for name, part in parts.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedRecord(Record):
+    """A cell that finished; a run that failed counts in no statistic."""
+
+    result: FinishedResult
+
+
+def make(cell: str, identity: Identity, result: Result, meta: Meta, folder: Path) -> Record:
+    """The record of a result, a :class:`FinishedRecord` where it is finished."""
+    if isinstance(result, FinishedResult):
+        return FinishedRecord(cell, identity, result, meta, folder)
+    return Record(cell, identity, result, meta, folder)
+
+
+def finished(records: Iterable[Record]) -> list[FinishedRecord]:
+    """Those that finished, in their order."""
+    return [record for record in records if isinstance(record, FinishedRecord)]
 
 
 def write(record: Record) -> None:
@@ -107,26 +114,32 @@ def write(record: Record) -> None:
 
 
 def read(path: Path) -> Record:
-    """The record in the file `path`.
+    """The record in the file `path`, which an earlier version may have written.
 
     Raises:
-        BrokenCell: broken JSON, or content whose cell is not its identity's.
-        NewerSchema: written by a newer version.
+        BrokenCell: broken JSON, another shape (with the place in it), or content whose cell is not its identity's.
+        NewerSchema: only a newer version can read it.
     """
     try:
-        content = msgspec.json.decode(path.read_bytes())
-        schema = content["schema"]
-        if schema > SCHEMA:
-            raise NewerSchema(f"{path}: record schema {schema}, this version reads up to {SCHEMA}; update the suite")
-        record = Record(content["cell"], content["identity"], content["result"], content["meta"], path.parent)
-        found = cell_of(record.identity)
-    except UserError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BrokenCell(f"{path}: not a record ({type(error).__name__}: {error}); {AGAIN}") from error
-    if found != record.cell:
-        raise BrokenCell(f"{path}: its identity does not hash to its cell {record.cell}; {AGAIN}")
-    return record
+        data = path.read_bytes()
+    except OSError as error:
+        raise BrokenCell(f"{path}: not a record ({error.strerror or error}); {AGAIN}") from error
+    try:
+        content = schema.decode(data)
+        identity = schema.identity_of(content.identity)
+        found = cell_of(content.identity)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        _check_schema(path, schema.version_of(data))
+        raise BrokenCell(f"{path}: not a record ({error}); {AGAIN}") from error
+    _check_schema(path, content.schema)
+    if found != content.cell:
+        raise BrokenCell(f"{path}: its identity does not hash to its cell {content.cell}; {AGAIN}")
+    return make(content.cell, identity, content.result, content.meta, path.parent)
+
+
+def _check_schema(path: Path, version: int | None) -> None:
+    if version is not None and version > SCHEMA:
+        raise NewerSchema(f"{path}: record schema {version}, this version reads up to {SCHEMA}; update the suite")
 
 
 def scan(results: Path | str | None) -> tuple[list[Record], list[str]]:

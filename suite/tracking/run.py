@@ -16,11 +16,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from suite.errors import UserError
 from suite.measure.curves import nre_to
+from suite.store import schema
 
 if TYPE_CHECKING:
     from wandb import Run
+
+    from suite.store.records import FinishedRecord
 
 PROJECT = "sparse-reward-suite"
 """The W&B project where the environment variable WANDB_PROJECT names none."""
@@ -59,11 +64,11 @@ class Tracker:
         self._run: Run | None = None
         self._defined: set[str] = set()
 
-    def point(self, point: Mapping[str, Any]) -> None:
+    def point(self, point: schema.Point) -> None:
         """Add one point of the record's curve to the history; unknown (null) values are left out."""
         self.guard(lambda run: self.log(run, row_of(point)))
 
-    def finish(self, record: Mapping[str, Any]) -> None:
+    def finish(self, record: FinishedRecord) -> None:
         """End the run well: results as summary, samples as a table, `record.json` as an artifact."""
         self.guard(lambda run: self._conclude(run, record))
 
@@ -86,12 +91,11 @@ class Tracker:
         self._defined |= row.keys()
         run.log(dict(row))
 
-    def _conclude(self, run: Run, record: Mapping[str, Any]) -> None:
+    def _conclude(self, run: Run, record: FinishedRecord) -> None:
         import wandb
 
-        run.summary.update(_summary(record))
-        curve = record["result"]["curve"]
-        rows: list[Iterable[Any]] = [[p["round"], p["nre"], text] for p in curve for text in p["samples"]]
+        run.summary.update(_summary(record.result, record.meta.seconds))
+        rows: list[Iterable[Any]] = [[p.round, p.nre, text] for p in record.result.curve for text in p.samples]
         with staging_in(Path(run.dir).parent):
             # W&B shows tables from the summary; in the history it would be a row that no curve has.
             run.summary["samples"] = wandb.Table(columns=["round", "nre", "text"], data=rows)
@@ -134,7 +138,7 @@ def reason(error: Exception) -> str:
 
 
 def start(
-    mode: str, *, folder: Path, identity: Mapping[str, Any], meta: Mapping[str, Any], group: str | None = None
+    mode: str, *, folder: Path, identity: schema.Identity, meta: schema.Meta, group: str | None = None
 ) -> Tracker:
     """A tracker of the run with `identity` whose cell lies in `folder`; never raises.
 
@@ -148,13 +152,13 @@ def start(
     """
     tracker = Tracker(resolve(mode), folder.absolute())
     if tracker.status != "off":
-        task, baseline = identity["task"]["id"], identity["baseline"]["id"]
+        task, baseline = identity.task.id, identity.baseline.id
         tracker.open(
             group=group or f"{task}/{baseline}",
             job_type="run",
-            name=f"{task}/{baseline}/{identity['seed']}",
-            tags=[task, baseline, identity["protocol"], *(["control"] if identity["baseline"]["control"] else [])],
-            config={"cell": folder.name, **identity, "meta": dict(meta)},
+            name=f"{task}/{baseline}/{identity.seed}",
+            tags=[task, baseline, identity.protocol, *(["control"] if identity.baseline.control else [])],
+            config={"cell": folder.name, **schema.plain(identity), "meta": schema.plain(meta)},
         )
     return tracker
 
@@ -246,33 +250,34 @@ def staging_in(folder: Path) -> Iterator[None]:
         del os.environ["WANDB_DATA_DIR"]
 
 
-def row_of(point: Mapping[str, Any]) -> dict[str, float]:
+def row_of(point: schema.Point) -> dict[str, float]:
     """A point of a curve as numbers: its own, the method's under `method/`, the task's under `task/`; none unknown."""
-    method = {f"method/{name}": value for name, value in point["metrics"].items()}
-    return numbers(
-        {**point, **method, **{f"task/{name}": value for name, value in point.get("quantities", {}).items()}}
-    )
+    method = {f"method/{name}": value for name, value in point.metrics.items()}
+    task = {f"task/{name}": value for name, value in (point.quantities or {}).items()}
+    return numbers({**msgspec.structs.asdict(point), **method, **task})
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:
     return {k: v for k, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
 
 
-def _summary(record: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(result: schema.FinishedResult, seconds: schema.Seconds | None) -> dict[str, Any]:
     """What a run came to: single numbers, the first, final and best point, compute and seconds by phase."""
-    result = record["result"]
-    points = {
-        name: {k: v for k, v in result[name].items() if v is not None and k not in ("samples", "metrics")}
-        for name in ("base", "final", "best")
-        if result[name] is not None
+    points = {"base": result.base, "final": result.final, "best": result.best}
+    return {
+        **numbers(msgspec.structs.asdict(result)),
+        **numbers({"distinct_successes": result.curve[-1].distinct_successes, "nre_to_10x": nre_to_10x(result)}),
+        **{name: _known(schema.plain(point)) for name, point in points.items() if point is not None},
+        "compute": schema.plain(result.compute),
+        "seconds": None if seconds is None else schema.plain(seconds),
     }
-    distinct = numbers({"distinct_successes": points.get("final", {}).get("distinct_successes")})
-    by_phase = {"compute": result["compute"], "seconds": record["meta"]["seconds"]}
-    to_10x = numbers({"nre_to_10x": nre_to_10x(result)})
-    return {**numbers(result), **distinct, **to_10x, **points, **by_phase}
 
 
-def nre_to_10x(result: Mapping[str, Any]) -> int | None:
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def nre_to_10x(result: schema.FinishedResult) -> int | None:
     """Evaluations to ten times the base rate, its upper end as in the leaderboard; None: censored, or no base."""
-    base = result["base"]
-    return None if base is None or base["high"] is None else nre_to(result["curve"], 10 * base["high"])
+    base = result.base
+    return None if base is None or base.high is None else nre_to(result.curve, 10 * base.high)

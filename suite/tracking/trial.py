@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from suite.store.records import Record
+from suite.store.records import FinishedRecord
+from suite.store.schema import rate_of
 from suite.tracking import run as tracking
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ State = Literal["complete", "pruned", "failed", "interrupted"]
 class TrialTracker(tracking.Tracker):
     """A run on W&B, or nothing at all; a failure of W&B stops the tracking and not the trial."""
 
-    def seed(self, record: Record) -> None:
+    def seed(self, record: FinishedRecord) -> None:
         """Add a seed's curve to the history: its numbers against NRE, under the seed's name."""
         self.guard(lambda run: self._curve(run, record))
 
@@ -35,7 +36,7 @@ class TrialTracker(tracking.Tracker):
 
     def conclude(
         self,
-        records: Sequence[Record],
+        records: Sequence[FinishedRecord],
         values: Mapping[str, float],
         *,
         state: State = "complete",
@@ -53,10 +54,10 @@ class TrialTracker(tracking.Tracker):
         """
         self.guard(lambda run: self._end(run, records, values, {"state": state, "error": error, **more}))
 
-    def _curve(self, run: Run, record: Record) -> None:
-        for point in record.result["curve"]:
+    def _curve(self, run: Run, record: FinishedRecord) -> None:
+        for point in record.result.curve:
             named = {f"seed {record.seed}/{name}": value for name, value in tracking.row_of(point).items()}
-            self.log(run, {**named, "nre": point["nre"]})
+            self.log(run, {**named, "nre": point.nre})
 
     def _intermediate(self, run: Run, seed: int, value: float) -> None:
         self._seen[str(seed)] = value
@@ -67,7 +68,7 @@ class TrialTracker(tracking.Tracker):
         run.log({"seed": seed, "intermediate": value})
 
     def _end(
-        self, run: Run, records: Sequence[Record], values: Mapping[str, float], outcome: Mapping[str, Any]
+        self, run: Run, records: Sequence[FinishedRecord], values: Mapping[str, float], outcome: Mapping[str, Any]
     ) -> None:
         import wandb
 
@@ -75,7 +76,10 @@ class TrialTracker(tracking.Tracker):
         run.summary.update({"intermediate": dict(self._seen)} if self._seen else {})
         run.summary.update(summary(records) if records else {})
         rows: list[Iterable[Any]] = [
-            [r.seed, p["round"], p["nre"], text] for r in records for p in r.result["curve"] for text in p["samples"]
+            [record.seed, point.round, point.nre, text]
+            for record in records
+            for point in record.result.curve
+            for text in point.samples
         ]
         if rows:
             with tracking.staging_in(Path(run.dir).parent):
@@ -159,17 +163,22 @@ def forget(folder: Path, run_id: str) -> None:
             shutil.rmtree(run, ignore_errors=True)
 
 
-def summary(records: Sequence[Record]) -> dict[str, Any]:
+def summary(records: Sequence[FinishedRecord]) -> dict[str, Any]:
     """What the seeds came to together; medians over seeds, nothing where a value is unknown or censored."""
-    columns = {
-        "base": [record.result["base"]["success_rate"] for record in records],
-        "final": [record.result["final"]["success_rate"] for record in records],
-        "best": [record.result["best"]["success_rate"] for record in records],
-        "improvement_final": [record.result["improvement_final"] for record in records],
-        "improvement_best": [record.result["improvement_best"] for record in records],
-        "first_success": [record.result["first_success"] for record in records],
-        "nre_to_10x": [tracking.nre_to_10x(record.result) for record in records],
+    results = [record.result for record in records]
+    columns: dict[str, list[float | None]] = {
+        "base": [rate_of(result.base) for result in results],
+        "final": [rate_of(result.final) for result in results],
+        "best": [rate_of(result.best) for result in results],
+        "improvement_final": [result.improvement_final for result in results],
+        "improvement_best": [result.improvement_best for result in results],
+        "first_success": [result.first_success for result in results],
+        "nre_to_10x": [tracking.nre_to_10x(result) for result in results],
     }
-    medians = {name: statistics.median(known) for name, known in columns.items() if None not in known}
-    totals = {name: sum(record.result[name] for record in records) for name in ("nre", "heldout_evaluations")}
-    return {**medians, **totals, "cells": [record.cell for record in records]}
+    known = {name: [value for value in column if value is not None] for name, column in columns.items()}
+    return {
+        **{name: statistics.median(values) for name, values in known.items() if len(values) == len(records)},
+        "nre": sum(result.nre for result in results),
+        "heldout_evaluations": sum(result.heldout_evaluations or 0 for result in results),
+        "cells": [record.cell for record in records],
+    }

@@ -44,10 +44,10 @@ def test_peek_learns_nothing(tmp_path: Path, plugin: Callable[[str], str]) -> No
         results=tmp_path,
         tracking="off",
     )
-    assert record.status == "finished", record.result["error"]
-    assert record.result["nre"] == 7500
-    assert record.result["withheld"] > 40  # 75 expected: there was something to find
-    metrics = record.result["curve"][-1]["metrics"]
+    assert record.status == "finished", record.result.error
+    assert record.result.nre == 7500
+    assert record.result.withheld > 40  # 75 expected: there was something to find
+    metrics = record.result.curve[-1].metrics
     assert metrics["refused"] == 15 * 6
     assert metrics["replayed"] == 0
 
@@ -67,7 +67,7 @@ def test_peek_learns_nothing(tmp_path: Path, plugin: Callable[[str], str]) -> No
     hits = len(believed & winners)
     p = stats.hypergeom.sf(hits - 1, 200_000 - len(failed), 2000, len(believed))
     assert p > ALPHA, f"{hits} successes among {len(believed)} codes believed in"
-    assert record.result["improvement_final"] < 1.6  # chance: 1 ± 0.12, times 200,000 / 192,600 for the codes ruled out
+    assert record.result.improvement_final < 1.6  # chance: 1 ± 0.12, times 200,000 / 192,600 for the codes ruled out
 
 
 @pytest.mark.parametrize("seed", [0, 7])
@@ -100,8 +100,8 @@ def test_a_policy_that_listens_while_it_is_measured_learns_nothing(
         results=tmp_path,
         tracking="off",
     )
-    assert record.result["error"]["type"] == "TypeError"
-    assert "would show every success" in record.result["error"]["message"]
+    assert record.result.error.type == "TypeError"
+    assert "would show every success" in record.result.error.message
 
 
 # -- the lock --------------------------------------------------------------------------------------------------------

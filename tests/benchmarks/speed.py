@@ -69,8 +69,9 @@ def twice(change: Callable[[], float], limit: float = SLOWER) -> tuple[float, bo
 def platform() -> dict[str, Any]:
     from suite.store import provenance
 
-    about = provenance.meta(1, 0.0, None)["platform"]
-    return {name: about[name] for name in ("cpu", "capability", "torch")}
+    about = provenance.meta(1, 0.0, None).platform
+    assert about is not None
+    return {"cpu": about.cpu, "capability": about.capability, "torch": about.torch}
 
 
 def read(path: Path) -> tuple[dict[str, float], str]:

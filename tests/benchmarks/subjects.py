@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import msgspec
 import torch
 
 import suite
@@ -120,7 +122,7 @@ def a_record() -> Record:
 
 def record_append() -> Work:
     folder = tempfile.TemporaryDirectory()
-    record = Record(a_record().cell, a_record().identity, a_record().result, a_record().meta, Path(folder.name))
+    record = dataclasses.replace(a_record(), folder=Path(folder.name))
     return lambda: (folder, records.write(record))
 
 
@@ -128,7 +130,7 @@ def report_of_1000() -> Work:
     """Rows and every table of 1,000 records that differ in their seeds alone."""
     record = a_record()
     many = [
-        Record(f"{seed}", {**record.identity, "seed": seed}, record.result, record.meta, record.folder)
+        dataclasses.replace(record, cell=f"{seed}", identity=msgspec.structs.replace(record.identity, seed=seed))
         for seed in range(1000)
     ]
     return lambda: tables.to_markdown(leaderboard.rows(many))

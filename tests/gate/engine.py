@@ -60,6 +60,7 @@ NO_NUMBERS = {
     "suite/store/disk.py": "how files are written",
     "suite/store/provenance.py": "`meta`, which is no part of the result",
     "suite/store/records.py": "how a record is written",
+    "suite/store/schema.py": "what a record consists of",
     "suite/tracking/run.py": "a mirror of the record",
 }
 """What the runner imports besides, and why it changes no result."""

@@ -50,7 +50,7 @@ class Results:
         result: dict[str, Any] | None = None,
         **identity: Any,
     ) -> records.Record:
-        """Write a record.
+        """Write a record; what it says is what the reader makes of the file.
 
         Args:
             rates: success rate at each point; exact, or hits / n where `n` is given; None is held-out off.
@@ -79,11 +79,11 @@ class Results:
         curve = [point(i, used, rate, n) for i, (used, rate) in enumerate(zip(spent, rates, strict=True))]
         made = finished(curve, best, n) if error is None else failed(error)
         cell = records.cell_of(content)
-        path = self.folder / "cells" / (folder or cell)
-        path.mkdir(parents=True)
-        record = records.Record(cell, content, made | (result or {}), usual_meta() | (meta or {}), path)
-        records.write(record)
-        return record
+        path = self.folder / "cells" / (folder or cell) / "record.json"
+        path.parent.mkdir(parents=True)
+        parts = {"identity": content, "result": made | (result or {}), "meta": usual_meta() | (meta or {})}
+        path.write_text(json.dumps({"schema": 1, "cell": cell, **parts}))
+        return records.read(path)
 
     def add_many(self, runs: int, points: int = 30) -> None:
         """Write `runs` records of `points` points: ten methods on ten tasks, half of them sampled, quickly."""
@@ -98,10 +98,11 @@ class Results:
             rates = [math.exp(rise * i) * 4e-4 for i in range(points)]
             made = finished([point(i, 250 * i, rate, n) for i, rate in enumerate(_counted(rates, n))], None, n)
             content = identity_of(task, name, seed, n) | {"budget": 7500}
-            record = records.Record(records.cell_of(content), content, made, usual_meta(), self.folder / "cells")
-            path = self.folder / "cells" / record.cell
+            cell = records.cell_of(content)
+            path = self.folder / "cells" / cell
             path.mkdir(parents=True)
-            (path / "record.json").write_text(json.dumps(record.to_dict()))
+            parts = {"identity": content, "result": made, "meta": usual_meta()}
+            (path / "record.json").write_text(json.dumps({"schema": 1, "cell": cell, **parts}))
 
     def verify(self, record: records.Record, verdict: bool) -> None:
         """Leave the verdict of `suite verify` beside a record."""
@@ -150,11 +151,13 @@ def point(index: int, nre: int, rate: float | None, n: int | None) -> dict[str, 
         "kl_prior": None if rate is None else 0.5 * index,
         "metrics": {"failure_model_loss": 9.0} if index else {},
         "samples": [],
+        "stream": index,
     }
 
 
 def finished(curve: list[dict[str, Any]], best: float | None, n: int | None) -> dict[str, Any]:
-    placed = [{k: p[k] for k in ("round", "nre", "success_rate", "low", "high")} for p in curve]
+    names = ("round", "nre", "success_rate", "low", "high", "estimator", "n", "stream")
+    placed = [{k: p[k] for k in names} for p in curve]
     known = placed[-1]["success_rate"] is not None
     top = max(placed, key=lambda p: p["success_rate"]) if known else {}
     if best is not None:
@@ -192,7 +195,7 @@ def usual_meta() -> dict[str, Any]:
         "started": "2026-01-01T00:00:00+00:00",
         "finished": "2026-01-01T00:01:00+00:00",
         "host": "host",
-        "platform": {},
+        "platform": {"cpu": "some", "capability": "AVX2", "torch": "2.13.0", "threads": 1, "python": "3.11.7"},
         "commit": None,
         "dirty": None,
         "engine": ENGINE,

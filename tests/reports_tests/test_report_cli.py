@@ -20,6 +20,9 @@ FILES = [
     *("overall.csv", "overall.md", "significance.csv", "significance.md"),
 ]
 
+PLACE = {"round": 0, "nre": 0, "stream": 0}
+PLATFORM = {"cpu": "some", "capability": "AVX2", "torch": "2.13.0", "threads": 1, "python": "3.11.7"}
+
 
 def report(results: Any, out: Path, *more: str) -> int:
     """The tables alone: figures and page take seconds."""
@@ -124,7 +127,7 @@ def test_only_failed_runs_are_bad_input_that_says_why(
     results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Their prior may have been measured before they failed, so they have a base and a final rate."""
-    measured = {"success_rate": 4e-4, "low": 4e-4, "high": 4e-4}
+    measured = {"success_rate": 4e-4, "low": 4e-4, "high": 4e-4, "estimator": "exact", "n": None, **PLACE}
     for seed in range(2):
         results.add(seed=seed, error="loss is nan\nat step 3", result={"base": measured, "final": measured})
     assert whole_report(results, tmp_path / "out") == 2
@@ -138,7 +141,7 @@ def test_only_failed_runs_are_bad_input_that_says_why(
 
 @pytest.mark.slow
 def test_a_failed_run_with_a_measured_prior_leaves_the_report_of_the_others(results: Any, tmp_path: Path) -> None:
-    measured = {"success_rate": 1e-5, "low": 1e-5, "high": 1e-5}
+    measured = {"success_rate": 1e-5, "low": 1e-5, "high": 1e-5, "estimator": "exact", "n": None, **PLACE}
     results.add(heldout="off", error="loss is nan", result={"base": measured, "final": measured})
     results.add("tail")
     assert whole_report(results, tmp_path / "out") == 0
@@ -162,8 +165,8 @@ def test_folders_are_read_together_and_copies_that_disagree_are_named(
     results: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = type(results)(tmp_path / "other")
-    results.add(seed=0, rates=(4e-4, 0.1), meta={"platform": {"cpu": "a"}})
-    later = {"platform": {"cpu": "b"}, "finished": "2026-01-02T00:00:00+00:00"}
+    results.add(seed=0, rates=(4e-4, 0.1), meta={"platform": PLATFORM | {"cpu": "a"}})
+    later = {"platform": PLATFORM | {"cpu": "b"}, "finished": "2026-01-02T00:00:00+00:00"}
     other.add(seed=0, rates=(4e-4, 0.2), meta=later)
     results.add(seed=1, rates=(4e-4, 0.1))
     other.add(seed=1, rates=(4e-4, 0.1))  # an equal copy

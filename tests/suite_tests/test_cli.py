@@ -18,6 +18,7 @@ from suite.commands.options import CellCommand, describe, field_options, peek
 from suite.config import specs
 from suite.errors import UserError
 from suite.store import records
+from suite.store.schema import plain
 
 ROOT = Path(cli.__file__).resolve().parents[1]
 Captured = pytest.CaptureFixture[str]
@@ -128,10 +129,10 @@ def test_run_writes_a_record_and_prints_where(tmp_path: Path, capsys: Captured) 
     (record,), broken = records.scan(tmp_path)
     assert not broken
     assert (record.seed, record.status) == (3, "finished")
-    assert record.identity["budget"] == 500
-    assert record.identity["baseline"]["config"]["epochs"] == 2
-    assert record.identity["baseline"]["config"]["reset"] is True
-    assert record.identity["task"]["config"] == {"sigma": 0.6}
+    assert record.identity.budget == 500
+    assert record.identity.baseline.config["epochs"] == 2
+    assert record.identity.baseline.config["reset"] is True
+    assert record.identity.task.config == {"sigma": 0.6}
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("gaussian-v1 banel seed 3: success ")
     assert second == str(record.folder / "record.json")
@@ -149,10 +150,10 @@ def test_config_file_is_overruled_by_flags_and_its_tuning_is_kept(tmp_path: Path
     )
     assert run("--baseline=banel", "--config", str(tmp_path / "c.json"), "--epochs=4", results=tmp_path) == 0
     (record,), _ = records.scan(tmp_path)
-    assert record.identity["baseline"]["config"]["epochs"] == 4
-    assert record.identity["baseline"]["config"]["filter_factor"] == 2.0
-    assert record.identity["task"]["config"] == {"sigma": 0.7}
-    assert record.meta["tuning"] == tuning
+    assert record.identity.baseline.config["epochs"] == 4
+    assert record.identity.baseline.config["filter_factor"] == 2.0
+    assert record.identity.task.config == {"sigma": 0.7}
+    assert plain(record.meta.tuning) == tuning
 
 
 def test_a_failed_method_is_a_record_and_exit_code_1(tmp_path: Path, mine: str, capsys: Captured) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import grimp
+import msgspec
 import pytest
 
 import suite
@@ -20,6 +21,7 @@ from suite.cells.verify import verify
 from suite.engine import ENGINE
 from suite.store import records
 from suite.store.records import Record
+from suite.store.schema import plain
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "gate"))
 
@@ -90,9 +92,9 @@ def go(tmp_path: Path, plugin: Callable[[str], str], monkeypatch: pytest.MonkeyP
 
 def of_engine(record: Record, number: int) -> Record:
     """The record as an earlier engine wrote it; 0 had no number."""
-    identity = {name: value for name, value in record.identity.items() if name != "engine"}
-    identity |= {"engine": number} if number else {}
+    identity = msgspec.structs.replace(record.identity, engine=number)
     cell = records.cell_of(identity)
+    assert ("engine" in plain(identity)) == (number > 0)
     older = dataclasses.replace(record, cell=cell, identity=identity, folder=record.folder.with_name(cell))
     record.folder.rename(older.folder)
     records.write(older)
@@ -105,14 +107,14 @@ def test_another_engine_is_another_cell(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(engines, "ENGINE", ENGINE + 1)
     after = identify(spec)
     assert after.cell != before.cell
-    assert after.content == before.content | {"engine": ENGINE + 1}
+    assert after.content == msgspec.structs.replace(before.content, engine=ENGINE + 1)
 
 
 def test_a_record_says_engine_version_commit_and_dirty(go: Callable[[], Record]) -> None:
     record = go()
-    assert record.engine == record.meta["engine"] == record.identity["engine"] == ENGINE
-    assert record.meta["version"] == suite.__version__
-    assert {"commit", "dirty"} <= record.meta.keys()
+    assert record.meta.engine == record.identity.engine == ENGINE
+    assert record.meta.version == suite.__version__
+    assert {"commit", "dirty"} <= plain(record.meta).keys()
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -121,7 +123,7 @@ def test_a_run_that_an_earlier_engine_finished_is_run_again_with_a_warning(
 ) -> None:
     monkeypatch.setattr(engines, "ENGINE", 2)
     older = of_engine(go(), number)
-    assert older.engine == number
+    assert older.identity.engine == number
     again = go()
     assert capsys.readouterr().err == (
         f"warning: engine {number} has finished 1 of these cells; this is engine 2, whose results may differ, so they "
@@ -158,11 +160,12 @@ def test_other_numbers_of_another_engine_refute_nothing(go: Callable[[], Record]
     older = of_engine(go(), 0)
     (verdict,) = verify(tmp_path)
     assert verdict.verified is True  # the same numbers are evidence, whichever engine made them
-    result = json.loads(json.dumps(older.result))
+    content = json.loads((older.folder / "record.json").read_text())
+    result = content["result"]
     for point in (result["final"], result["curve"][-1]):
         point["success_rate"] *= 1.01
     result["improvement_final"] = result["final"]["success_rate"] / result["base"]["success_rate"]
-    records.write(dataclasses.replace(older, result=result))
+    (older.folder / "record.json").write_text(json.dumps(content))
     (verdict,) = verify(tmp_path)
     wrong = {check.name: check.detail for check in verdict.checks if not check.ok}
     assert verdict.verified is None
@@ -172,6 +175,6 @@ def test_other_numbers_of_another_engine_refute_nothing(go: Callable[[], Record]
 
 def test_a_wrong_count_refutes_a_record_of_any_engine(go: Callable[[], Record], tmp_path: Path) -> None:
     older = of_engine(go(), 0)
-    records.write(dataclasses.replace(older, result=older.result | {"nre": 39}))
+    records.write(dataclasses.replace(older, result=msgspec.structs.replace(older.result, nre=39)))
     (verdict,) = verify(tmp_path)
     assert verdict.verified is False

@@ -75,7 +75,7 @@ def test_clusters_that_leave_no_bulk_are_refused() -> None:
 def test_banel_beats_everything_that_only_leaves_the_bulk(tmp_path: Path) -> None:
     """What learns from failures ends near 1; its twin that ignores answers near 1/40."""
     final = {
-        name: suite.run("decoys-v1", name, results=tmp_path, tracking="off").result["final"]["success_rate"]
+        name: suite.run("decoys-v1", name, results=tmp_path, tracking="off").result.final.success_rate
         for name in ("banel", "blind", "tail", "uniform")
     }
     assert final["banel"] > 0.9

@@ -83,14 +83,14 @@ PLANTS = (
     ),
     plant(
         "one seed used for all",
-        ("suite/seeding.py", 'derive(identity["seed"], identity["task"]', 'derive(0, identity["task"]'),
+        ("suite/seeding.py", "return derive(seed, task, baseline)", "return derive(0, task, baseline)"),
     ),
     plant(
         "estimator drops invalid samples",
         (
             "suite/measure/estimators.py",
-            "return monte_carlo(int(rewards.sum()), n)._asdict() | point",
-            "return monte_carlo(int(rewards.sum()), n if valid is None else int(valid.sum()))._asdict() | point",
+            "monte_carlo(int(rewards.sum()), n))",
+            "monte_carlo(int(rewards.sum()), n if valid is None else int(valid.sum())))",
         ),
     ),
     plant(

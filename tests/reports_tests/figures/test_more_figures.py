@@ -6,6 +6,7 @@ import json
 import logging
 from typing import Any
 
+import msgspec
 import pytest
 from matplotlib.figure import Figure
 
@@ -91,10 +92,11 @@ def test_improvements_are_over_the_base_of_all_runs_together(results: Any) -> No
     assert scaling.controls(found)["uniform"] == pytest.approx([5, 5])
 
 
-def test_the_best_so_far_is_chosen_on_one_half_and_shown_from_the_other() -> None:
+def test_the_best_so_far_is_chosen_on_one_half_and_shown_from_the_other(results: Any) -> None:
     """The first half picks round 1 (9 of 50 over 1 and 8); its second half has 2 of 50, and that is what counts."""
+    measured = results.add(n=100).result.curve[0]
     curve = [
-        {"nre": nre, "success_rate": 0.1, "low": 0.0, "high": 1.0, "halves": [*halves]}
+        msgspec.structs.replace(measured, nre=nre, halves=halves)
         for nre, halves in ((0, (1, 50, 1, 50)), (500, (9, 50, 2, 50)), (1000, (8, 50, 30, 50)))
     ]
     assert [at.rate for at in series.best_so_far(curve)] == [0.02, 0.04, 0.04]
@@ -131,7 +133,7 @@ def test_a_gallery_names_no_success_rate_of_zero(results: Any) -> None:
 
 def test_rounds_are_spread_from_first_to_last(results: Any) -> None:
     record = results.add(rates=[4e-4] * 16)
-    assert [point["round"] for point in gallery.rounds(record, 5)] == [0, 4, 8, 11, 15]
+    assert [point.round for point in gallery.rounds(record.result.curve, 5)] == [0, 4, 8, 11, 15]
 
 
 def test_the_typical_run_is_the_median_seed(results: Any) -> None:

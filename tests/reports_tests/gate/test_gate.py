@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import numpy as np
 import pytest
 from scipy import stats
@@ -384,7 +385,9 @@ def test_the_summary_of_a_job_says_the_verdict_first_and_leaves_nothing_out_unsa
 def test_a_run_that_takes_longer_than_a_gated_cell_should_is_named(made: tuple[Path, Path]) -> None:
     plan = gate_plan.read(made[0])
     records = gate.collect(plan, "pr", made[1])[0]["filtering"]
-    slow = [dataclasses.replace(records[0], meta=records[0].meta | {"seconds": {"total": 21.0}}), *records[1:]]
+    first = records[0]
+    seconds = msgspec.structs.replace(first.meta.seconds, total=21.0)
+    slow = [dataclasses.replace(first, meta=msgspec.structs.replace(first.meta, seconds=seconds)), *records[1:]]
     costs, lines = gate.costs_of({"filtering": slow})
     assert costs[0].longest == 21.0
     assert lines == ["filtering: a run took 21 s; a gated cell should take at most 20"]

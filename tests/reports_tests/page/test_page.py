@@ -164,10 +164,10 @@ def written_many(results: Any, path: Path, n: int) -> Path:
     model = results.add(rates=rates, n=10_000)
     found = []
     for i in range(n):
-        identity = {**model.identity, "seed": i // 10, "baseline": {**model.identity["baseline"], "id": f"m{i % 10}"}}
+        identity = {**model.identity, "seed": i // 10, "baseline": {**model.identity.baseline, "id": f"m{i % 10}"}}
         curve = [
             point | {"success_rate": (rate := random.random()), "low": rate / 2, "high": rate}
-            for point in model.result["curve"]
+            for point in model.result.curve
         ]
         result = model.result | {"curve": curve}
         found.append(dataclasses.replace(model, cell=records.cell_of(identity), identity=identity, result=result))

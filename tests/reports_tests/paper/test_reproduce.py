@@ -161,7 +161,7 @@ def test_the_illustration_shows_the_run_that_suite_run_makes(tmp_path: Path) -> 
     """Watching changes nothing: rates of every round equal those of the record, whose runner does not watch."""
     record = suite.run("gaussian-v1", "banel", seed=3, budget=1500, results=tmp_path, tracking="off")
     steps = illustration.watch(3, budget=1500)
-    assert [step.success_rate for step in steps.rounds] == [p["success_rate"] for p in record.result["curve"][1:]]
+    assert [step.success_rate for step in steps.rounds] == [p.success_rate for p in record.result.curve[1:]]
     assert [sum(step.sampled) for step in steps.rounds] == [500, 500, 500]
     assert [steps.labels[place] for place in steps.successes] == ["-2.0", "+2.0"]
     for step in steps.rounds:

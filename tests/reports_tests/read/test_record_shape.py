@@ -12,7 +12,7 @@ import pytest
 from reports import cli
 from reports.board import leaderboard
 from reports.page import grids, runs
-from reports.read import select, shape
+from reports.read import select
 
 Path = tuple[str | int, ...]
 
@@ -58,22 +58,3 @@ def test_no_damage_of_a_record_ends_a_report(results: Any, what: str) -> None:
         assert all(line.startswith(f"{path}: not a record (") for line in broken), place
         skipped += len(broken)
     assert skipped > 20
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"status": "done"}, "Invalid enum value 'done' - at `$.result.status`"),
-        ({"curve": []}, "Expected `array` of length >= 1 - at `$.result.curve`"),
-        ({"nre": "many"}, "Expected `int`, got `str` - at `$.result.nre`"),
-        ({"nre": 7}, ""),
-        ({"of a later version": 7}, ""),
-    ],
-)
-def test_what_is_wrong_is_said_with_its_place(results: Any, change: dict[str, Any], said: str) -> None:
-    """The messages are msgspec's."""
-    assert shape.fault(results.add(result=change)) == said
-
-
-def test_a_failed_run_needs_neither_rates_nor_times(results: Any) -> None:
-    assert shape.fault(results.add(error="too hot", meta={"seconds": None})) == ""

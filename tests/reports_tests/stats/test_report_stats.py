@@ -11,6 +11,8 @@ from scipy import stats as reference
 from reports import stats
 from reports.stats import Sample
 from suite.measure import intervals
+from suite.measure.estimators import monte_carlo
+from suite.store.schema import Placed
 
 TEN = [0.95, 0.04, 0.04, 0.2, 0.01, 0.3, 0.005, 0.08, 0.02, 0.11]
 NINE = [0.1, 0.08, 0.2, 0.05, 0.12, 0.07, 0.15, 0.09, 0.11]
@@ -236,8 +238,8 @@ def test_against_a_deterministic_control_it_is_a_proportion_of_seeds() -> None:
     assert made == pytest.approx((0.5, *intervals.clopper_pearson(5, 10)))
 
 
-def _point(nre: int, rate: float, low: float) -> dict[str, object]:
-    return {"nre": nre, "success_rate": rate, "low": low, "estimator": "exact"}
+def _point(nre: int, rate: float, low: float) -> Placed:
+    return Placed(rate, low, rate, "exact", None, round=0, nre=nre, stream=0)
 
 
 def test_a_lucky_estimate_has_not_reached_ten_times_base() -> None:
@@ -287,24 +289,22 @@ def test_the_bootstrap_says_the_same_twice() -> None:
 def test_a_monte_carlo_point_of_many_has_to_be_surer() -> None:
     hits = 52  # of 10,000: Clopper and Pearson's lower end is 3.89e-3 at 95 %, 3.36e-3 at 1 - 0.05 / 30
     low = intervals.clopper_pearson(hits, 10_000)[0]
-    lucky = {"nre": 500, "success_rate": hits / 10_000, "low": low, "estimator": "monte-carlo", "n": 10_000}
+    lucky = Placed(hits / 10_000, low, 1.0, "monte-carlo", 10_000, round=1, nre=500, stream=1)
     assert stats.nre_to([lucky], 3.6e-3) == 500
     assert stats.nre_to([lucky] * 30, 3.6e-3) is None
 
 
 def test_the_area_over_log_nre_by_hand() -> None:
     # 0.1 over the decade from 1 to 10, 0.4 over the two from 10 to 1,000
-    curve = [{"nre": 0, "success_rate": 0.1}, {"nre": 10, "success_rate": 0.4}, {"nre": 1000, "success_rate": 0.9}]
-    assert stats.area_over_log_nre(curve, 1000) == pytest.approx((0.1 + 2 * 0.4) / 3)
+    assert stats.area_over_log_nre([0, 10, 1000], [0.1, 0.4, 0.9], 1000) == pytest.approx((0.1 + 2 * 0.4) / 3)
 
 
 def test_a_control_that_spends_nothing_has_the_area_of_its_last_policy() -> None:
-    curve = [{"nre": 0, "success_rate": 0.1}, {"nre": 0, "success_rate": 0.4}]
-    assert stats.area_over_log_nre(curve, 1000) == pytest.approx(0.4)
+    assert stats.area_over_log_nre([0, 0], [0.1, 0.4], 1000) == pytest.approx(0.4)
 
 
 def test_an_unknown_rate_leaves_no_area() -> None:
-    assert stats.area_over_log_nre([{"nre": 0, "success_rate": None}], 1000) is None
+    assert stats.area_over_log_nre([0, 10], [0.1, None], 1000) is stats.area_over_log_nre([], [], 1000) is None
 
 
 def test_pass_at_k_by_hand() -> None:
@@ -319,13 +319,12 @@ def test_expected_evaluations_are_the_mean_of_scipys_geometric_law() -> None:
 
 
 def test_counts_of_one_policy_are_pooled() -> None:
-    points = [{"success_rate": h / 1000, "n": 1000, "estimator": "monte-carlo"} for h in (0, 1, 2)]
-    made = stats.pooled_rate(points)
+    made = stats.pooled_rate([monte_carlo(hits, 1000) for hits in (0, 1, 2)])
     assert (made.value, made.low, made.high) == pytest.approx((1e-3, *intervals.clopper_pearson(3, 3000)))
 
 
 def test_no_success_in_all_counts_is_an_interval() -> None:
-    made = stats.pooled_rate([{"success_rate": 0.0, "n": 1000, "estimator": "monte-carlo"}] * 3)
+    made = stats.pooled_rate([monte_carlo(0, 1000)] * 3)
     assert (made.value, made.low) == (None, 0)
     assert made.high == pytest.approx(1 - 0.025 ** (1 / 3000))
 

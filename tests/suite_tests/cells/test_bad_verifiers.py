@@ -81,20 +81,18 @@ def test_the_charge_is_kept_and_the_same_command_goes_on_from_there(tmp_path: Pa
     task.write_text(TASK.replace("{statement}", statement).replace("{mended}", str(mended)))
     record = run(task, tmp_path / "results")
     assert record.status == "failed"
-    assert record.result["error"]["type"] == "VerifierError"
-    assert record.result["error"]["message"].startswith(message)
-    assert record.result["error"]["where"].startswith(
-        "my_task.py:" if "the verifier raised" in message else "suite/task.py:"
-    )
-    assert record.result["nre"] == 150  # three batches were charged, two answered
-    assert len(record.result["curve"]) == 3  # the prior and two rounds
+    assert record.result.error.type == "VerifierError"
+    assert record.result.error.message.startswith(message)
+    assert record.result.error.where.startswith("my_task.py:" if "the verifier raised" in message else "suite/task.py:")
+    assert record.result.nre == 150  # three batches were charged, two answered
+    assert len(record.result.curve) == 3  # the prior and two rounds
     batches = list(Ledger(record.folder / "ledger.sqlite").batches())
     assert [batch.rewards is not None for batch in batches] == [True, True, False]
 
     mended.touch()
     again = run(task, tmp_path / "results")
-    assert again.status == "finished", again.result["error"]
-    assert again.result["nre"] == 200
+    assert again.status == "finished", again.result.error
+    assert again.result.nre == 200
     assert [batch.x.tolist() for batch in Ledger(again.folder / "ledger.sqlite").batches()][:3] == [
         batch.x.tolist() for batch in batches
     ]
@@ -114,7 +112,7 @@ def test_answers_of_held_out_measurement_are_checked_too(tmp_path: Path, name: s
     task.write_text(TASK.replace(f"{cheap}return x[:, 0] == 7", f"{cheap}{statement}").replace("{statement}", "pass"))
     record = run(task, tmp_path / "results")
     assert record.status == "failed"
-    assert record.result["error"]["message"].startswith(message)
+    assert record.result.error.message.startswith(message)
 
 
 @pytest.mark.parametrize(("rate", "status"), [("torch.tensor(0.25)", "finished"), ("2.0", "failed")])
@@ -124,9 +122,9 @@ def test_an_exact_rate_is_a_number_between_0_and_1(tmp_path: Path, rate: str, st
     record = run(task, tmp_path / "results")
     assert record.status == status
     if status == "finished":
-        assert record.result["final"]["success_rate"] == 0.25
+        assert record.result.final.success_rate == 0.25
     else:
-        assert "exact success rate is 2, not between 0 and 1" in record.result["error"]["message"]
+        assert "exact success rate is 2, not between 0 and 1" in record.result.error.message
 
 
 # -- the parts of a task that are no verifier --------------------------------------------------------------------------
@@ -213,8 +211,8 @@ def test_what_is_measured_beside_the_rate_is_checked_too(tmp_path: Path, name: s
     task.write_text(TASK.replace("{statement}", "pass").replace("{mended}", "").replace(right, wrong))
     record = run(task, tmp_path / "results", heldout="100")
     assert record.status == "failed"
-    assert message in record.result["error"]["message"]
-    assert not record.result["error"]["where"].startswith("task.py")  # the engine's is suite/task.py
+    assert message in record.result.error.message
+    assert not record.result.error.where.startswith("task.py")  # the engine's is suite/task.py
 
 
 ENUMERATED = {
@@ -236,7 +234,7 @@ def test_enumerated_successes_are_checked_by_runs_and_by_list(
     task.write_text(source + f"\n    def success_log_probs(self, policy):\n        return {wrong}\n")
     record = run(task, tmp_path / "results")
     assert record.status == "failed"
-    assert message in record.result["error"]["message"]
+    assert message in record.result.error.message
     assert cli.main(["list", "--measure", f"{task}:Task"]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "measured.json").exists()

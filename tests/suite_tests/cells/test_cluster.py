@@ -132,9 +132,9 @@ def test_a_grid_outlives_a_worker(
     assert not broken
     expected = {(method, seed) for method in ("method.py:run", "uniform") for seed in range(4)}
     assert sorted((record.baseline, record.seed) for record in found) == sorted(expected)
-    assert {(record.status, record.meta["attempt"]) for record in found} == {("finished", 1)}
+    assert {(record.status, record.meta.attempt) for record in found} == {("finished", 1)}
     paid = {"method.py:run": 500, "uniform": 0}  # `uniform` is a control
-    assert all(record.result["nre"] == charged(record.folder) == paid[record.baseline] for record in found)
+    assert all(record.result.nre == charged(record.folder) == paid[record.baseline] for record in found)
     alone = suite.bench(["gaussian-v1"], [f"{tmp_path}/method.py:run", "uniform"], seeds=4, budget=500,
                   results=tmp_path / "alone", tracking="off", config={"victim": str(victim)})  # fmt: skip
     assert {record.cell: record.result for record in found} == {record.cell: record.result for record in alone}

@@ -19,9 +19,11 @@ from suite import api
 from suite.cells import dispatch, executor
 from suite.cells.grid import CellDone, seed_list, shared_fields
 from suite.commands.progress import factor, line, number, table
+from suite.compute import PHASES
 from suite.errors import UserError
-from suite.store import records
+from suite.store import records, schema
 from suite.store.records import Record
+from suite.store.schema import Tuning
 
 ROOT = Path(executor.__file__).resolve().parents[2]
 
@@ -100,7 +102,7 @@ def test_force_runs_again(tmp_path: Path) -> None:
     grid(["uniform"], tmp_path, seeds=1)
     (again,), told = grid(["uniform"], tmp_path, seeds=1, force=True)
     assert told[0].fresh
-    assert again.meta["attempt"] == 2
+    assert again.meta.attempt == 2
 
 
 def test_an_edited_baseline_runs_again(tmp_path: Path, mine: str) -> None:
@@ -109,14 +111,14 @@ def test_an_edited_baseline_runs_again(tmp_path: Path, mine: str) -> None:
     (after,), told = grid([mine], tmp_path, seeds=1)
     assert told[0].fresh
     assert after.cell != before.cell
-    assert (before.result["nre"], after.result["nre"]) == (10, 20)
+    assert (before.result.nre, after.result.nre) == (10, 20)
 
 
 def test_failed_cells_are_records_and_run_again(tmp_path: Path, mine: str) -> None:
     for attempt in (1, 2):
         (record,), told = grid([mine], tmp_path, seeds=1, config={"fail": True})
         assert told[0].fresh
-        assert (record.status, record.meta["attempt"]) == ("failed", attempt)
+        assert (record.status, record.meta.attempt) == ("failed", attempt)
 
 
 def test_cells_asked_for_twice_stand_once(tmp_path: Path) -> None:
@@ -127,16 +129,16 @@ def test_cells_asked_for_twice_stand_once(tmp_path: Path) -> None:
 def test_fields_go_to_every_baseline_that_has_them(tmp_path: Path) -> None:
     found, _ = grid(["banel", "uniform"], tmp_path, seeds=1, config={"epochs": 1}, task_config={"sigma": 0.6})
     by_id = {record.baseline: record.identity for record in found}
-    assert by_id["banel"]["baseline"]["config"]["epochs"] == 1
-    assert "epochs" not in by_id["uniform"]["baseline"]["config"]
-    assert by_id["uniform"]["task"]["config"] == {"sigma": 0.6}
+    assert by_id["banel"].baseline.config["epochs"] == 1
+    assert "epochs" not in by_id["uniform"].baseline.config
+    assert by_id["uniform"].task.config == {"sigma": 0.6}
 
 
 def test_a_method_that_takes_nothing_of_a_tuned_configuration_owes_its_tuning_nothing(tmp_path: Path) -> None:
     """uniform has no field at all, so BaNEL's search gave it nothing."""
     tuning = {"study": "s", "nre": 8000, "heldout": 320_000}
     found, _ = grid(["banel", "uniform"], tmp_path, seeds=1, config={"epochs": 1}, tuning=tuning)
-    assert {record.baseline: record.meta["tuning"] for record in found} == {"banel": tuning, "uniform": None}
+    assert {record.baseline: record.meta.tuning for record in found} == {"banel": Tuning(**tuning), "uniform": None}
 
 
 def test_a_field_that_no_baseline_has_is_refused() -> None:
@@ -292,8 +294,8 @@ def test_a_cell_that_another_process_runs_is_left_to_it(
     assert order[0] == ("uniform", 0)
     assert sorted(order) == [("mine.py:run", 0), ("mine.py:run", 1), ("uniform", 0), ("uniform", 1)]
     assert {record.status for record in found} == {"finished"}
-    assert [record.meta["attempt"] for record in found] == [1, 1, 1, 1]
-    assert sum(record.meta["host"] is not None for record in records.scan("results")[0]) == 4
+    assert [record.meta.attempt for record in found] == [1, 1, 1, 1]
+    assert sum(record.meta.host is not None for record in records.scan("results")[0]) == 4
 
 
 @pytest.mark.slow
@@ -303,7 +305,7 @@ def test_processes_give_the_results_of_one(tmp_path: Path, mine: str) -> None:
     assert [record.result for record in together if record.baseline == "banel"] == [
         record.result for record in alone if record.baseline == "banel"
     ]
-    metrics = [record.result["curve"][-1]["metrics"] for record in together if record.baseline != "banel"]
+    metrics = [record.result.curve[-1].metrics for record in together if record.baseline != "banel"]
     assert metrics == [{"threads": 1.0}, {"threads": 1.0}]
 
 
@@ -312,7 +314,7 @@ def test_a_cell_whose_process_died_goes_on_from_its_ledger(tmp_path: Path, mine:
     (record,), _ = grid([mine], tmp_path, seeds=1, jobs=2, config={"die_until": str(tmp_path / "notes")})
     assert (tmp_path / "notes").read_text() == "xx"
     assert record.status == "finished"
-    assert record.result["nre"] == 10  # three processes, one charge
+    assert record.result.nre == 10  # three processes, one charge
 
 
 @pytest.mark.slow
@@ -322,7 +324,7 @@ def test_a_cell_that_always_kills_its_process_becomes_a_failed_record(tmp_path: 
     config = {"die_until": str(tmp_path / "notes")}
     found, _ = grid(["uniform", mine], tmp_path, seeds=1, jobs=2, config=config)
     assert [record.status for record in found] == ["finished", "failed"]
-    assert found[1].result["error"]["type"] == "ProcessDied"
+    assert found[1].result.error.type == "ProcessDied"
     assert "every process that ran this cell died" in line(found[1])
     assert records.scan(tmp_path)[0] == sorted(found, key=lambda record: record.cell)
 
@@ -354,7 +356,7 @@ def test_interruption_stops_everything_and_can_be_resumed(
     subprocess.run(command, cwd=ROOT, check=True, timeout=60)
     found, broken = records.scan(results)
     assert not broken
-    assert {(record.seed, record.status, record.result["nre"]) for record in found} == {
+    assert {(record.seed, record.status, record.result.nre) for record in found} == {
         (seed, "finished", 10) for seed in (0, 1, 2)
     }
 
@@ -375,12 +377,38 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path, mine: str) ->
 
 
 def cell(seed: int, rate: float | None, gain: float | None) -> Record:
-    identity = {"task": {"id": "t"}, "baseline": {"id": "m"}, "seed": seed}
+    identity = schema.Identity(
+        task=schema.TaskIdentity(id="t", config={}, source_sha256="", assets={}),
+        baseline=schema.BaselineIdentity(id="m", config={}, source_sha256="", control=False),
+        seed=seed,
+        protocol="failures-only",
+        duplicates="charge",
+        budget=500,
+        heldout="exact",
+        points="all",
+        device="cpu",
+        threads=1,
+    )
     if rate is None:
-        error = {"type": "E", "message": "why", "where": "m.py:3"}
-        return Record("", identity, {"status": "failed", "error": error, "final": None}, {}, Path())
-    result = {"status": "finished", "final": {"success_rate": rate}, "improvement_final": gain, "nre": 500}
-    return Record("", identity, result, {"seconds": {"total": 4.4}}, Path())
+        error = schema.Error(type="E", message="why", where="m.py:3")
+        return records.make("", identity, schema.FailedResult(error=error), schema.Meta(), Path())
+    placed = schema.Placed(rate, rate, rate, "exact", None, round=0, nre=0, stream=0)
+    result = schema.FinishedResult(
+        curve=[],
+        base=None,
+        final=placed,
+        best=None,
+        improvement_final=gain,
+        improvement_best=None,
+        nre=500,
+        successes=0,
+        first_success=None,
+        withheld=0,
+        heldout_evaluations=0,
+        compute=schema.Compute(**dict.fromkeys(PHASES, schema.Tally(0, 0.0))),
+    )
+    seconds = schema.Seconds(**dict.fromkeys(PHASES, 1.1), total=4.4)
+    return records.make("", identity, result, schema.Meta(seconds=seconds), Path())
 
 
 def test_live_table_shows_geometric_means() -> None:

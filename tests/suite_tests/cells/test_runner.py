@@ -27,6 +27,7 @@ from suite.errors import UserError
 from suite.protocol import DUPLICATES
 from suite.store import records, weights
 from suite.store.records import Record, canonical
+from suite.store.schema import Error, Tally, Tuning, plain
 
 Plugin = Callable[[str], str]
 Run = Callable[..., Record]
@@ -69,7 +70,7 @@ def test_another_seed_gives_another_result(run: Run) -> None:
     first, second = run(seed=0), run(seed=1)
     assert first.cell != second.cell
     assert ledger_of(first)[0].tolist() != ledger_of(second)[0].tolist()
-    assert canonical(first.result["curve"]) != canonical(second.result["curve"])
+    assert canonical(first.result.curve) != canonical(second.result.curve)
 
 
 def test_methods_and_tasks_of_one_seed_share_no_random_numbers(run: Run) -> None:
@@ -93,7 +94,7 @@ def test_force_runs_again_and_keeps_the_old_record_and_its_ledger(run: Run) -> N
     again = run(force=True)
     assert (first.folder / "ledger-1.sqlite").read_bytes() == paid
     assert canonical(again.result) == canonical(first.result)
-    assert again.meta["attempt"] == 2
+    assert again.meta.attempt == 2
     assert records.read(first.folder / "attempt-1.json").meta == first.meta
 
 
@@ -149,7 +150,7 @@ def test_an_edited_plug_in_runs_as_edited(tmp_path: Path, plugin: Plugin) -> Non
     mine.write_text(mine.read_text().replace("yield Round(prior, {})", 'yield Round(prior, {"edited": 1.0})'))
     after = suite.run(plugin("toys.py:Codes"), f"{mine}:greedy", **options)
     assert after.cell != before.cell
-    assert after.result["curve"][-1]["metrics"] == {"edited": 1.0}
+    assert after.result.curve[-1].metrics == {"edited": 1.0}
 
 
 # -- what a record says --------------------------------------------------------------------------------------------
@@ -171,11 +172,11 @@ def test_a_record_on_disk_is_the_record_returned(run: Run) -> None:
 def test_all_or_nothing(run: Run, successes: int, met: int) -> None:
     """Of 8 codes all succeed or none does."""
     record = run(task_config={"codes": 8, "successes": successes})
-    assert record.result["first_success"] == (1 if met else None)
-    assert record.result["successes"] == record.result["withheld"] == (100 if met else 0)
-    assert record.result["improvement_final"] == (pytest.approx(1.0) if met else None)
+    assert record.result.first_success == (1 if met else None)
+    assert record.result.successes == record.result.withheld == (100 if met else 0)
+    assert record.result.improvement_final == (pytest.approx(1.0) if met else None)
     assert record.final is not None
-    assert record.final["success_rate"] == pytest.approx(1.0 if met else 0.0)
+    assert record.final.success_rate == pytest.approx(1.0 if met else 0.0)
 
 
 @pytest.mark.parametrize(
@@ -191,34 +192,34 @@ def test_counts_are_the_ledgers(run: Run, protocol: str, duplicates: str) -> Non
     assert (np.isin(codes, winners) == rewards).all()
     paid = rewards[priced]
     assert record.status == "finished"
-    assert record.result["nre"] == priced.sum() == 100
-    assert record.result["successes"] == paid.sum() > 0
-    assert record.result["first_success"] == np.argmax(paid) + 1
-    assert record.result["withheld"] == (paid.sum() if protocol == "failures-only" else 0)
+    assert record.result.nre == priced.sum() == 100
+    assert record.result.successes == paid.sum() > 0
+    assert record.result.first_success == np.argmax(paid) + 1
+    assert record.result.withheld == (paid.sum() if protocol == "failures-only" else 0)
     if duplicates != "charge":
         assert len(set(codes[priced])) == 100
 
 
 def test_the_curve_has_the_prior_and_every_round(run: Run) -> None:
     record = run(task_config={"codes": 64, "successes": 4})
-    curve = record.result["curve"]
-    assert [point["round"] for point in curve] == list(range(6))
-    assert [point["nre"] for point in curve] == [0, 20, 40, 60, 80, 100]
-    assert curve[0]["success_rate"] == pytest.approx(4 / 64)
-    assert curve[0]["effective_successes"] == pytest.approx(4.0)
-    assert curve[0]["metrics"] == {}
-    assert curve[0]["kl_prior"] == pytest.approx(0.0, abs=1e-9)
-    assert set(curve[1]["metrics"]) == {"loss", "tensor"}  # nan is left out
-    assert record.result["base"]["nre"] == 0
+    curve = record.result.curve
+    assert [point.round for point in curve] == list(range(6))
+    assert [point.nre for point in curve] == [0, 20, 40, 60, 80, 100]
+    assert curve[0].success_rate == pytest.approx(4 / 64)
+    assert curve[0].effective_successes == pytest.approx(4.0)
+    assert curve[0].metrics == {}
+    assert curve[0].kl_prior == pytest.approx(0.0, abs=1e-9)
+    assert set(curve[1].metrics) == {"loss", "tensor"}  # nan is left out
+    assert record.result.base.nre == 0
     assert record.final is not None
     assert record.best is not None
-    assert record.final["success_rate"] == curve[-1]["success_rate"]
-    assert record.best["success_rate"] == max(point["success_rate"] for point in curve)
-    assert record.best["selected_on"] == "same"
+    assert record.final.success_rate == curve[-1].success_rate
+    assert record.best.success_rate == max(point.success_rate for point in curve)
+    assert record.best.selected_on == "same"
     for which, summary in (("final", record.final), ("best", record.best)):
-        expected = summary["success_rate"] / curve[0]["success_rate"]
-        assert record.result[f"improvement_{which}"] == pytest.approx(expected)
-    assert record.result["heldout_evaluations"] == 6 * 10_000
+        expected = summary.success_rate / curve[0].success_rate
+        assert getattr(record.result, f"improvement_{which}") == pytest.approx(expected)
+    assert record.result.heldout_evaluations == 6 * 10_000
 
 
 @pytest.mark.parametrize("heldout", ["exact", "500"])
@@ -228,68 +229,70 @@ def test_two_points_are_the_ends_of_the_whole_curve(run: Run, heldout: str) -> N
     options = {"task_config": {"codes": 64, "successes": 4}, "heldout": heldout}
     whole, ends = run(**options), run(points="final", progress=told.append, **options)
     assert whole.cell != ends.cell
-    assert ends.result["curve"] == [whole.result["curve"][0], whole.result["curve"][-1]]
+    assert ends.result.curve == [whole.result.curve[0], whole.result.curve[-1]]
     for name in ("base", "final", "nre", "first_success", "successes", "improvement_final"):
-        assert ends.result[name] == whole.result[name]
+        assert getattr(ends.result, name) == getattr(whole.result, name)
     assert ends.best is not None
-    assert ends.best["round"] in (0, 5)
-    assert ends.result["heldout_evaluations"] == whole.result["heldout_evaluations"] / 3
+    assert ends.best.round in (0, 5)
+    assert ends.result.heldout_evaluations == whole.result.heldout_evaluations / 3
     for phase in ("training", "filtering", "verifying"):
-        assert ends.result["compute"][phase] == whole.result["compute"][phase]
+        assert getattr(ends.result.compute, phase) == getattr(whole.result.compute, phase)
     assert [(p.round, p.nre) for p in told] == [*((i, 20 * i) for i in range(6)), (5, 100)]
-    assert ends.meta["policies"] == ["final", "best"]
+    assert ends.meta.policies == ["final", "best"]
 
 
 def test_two_points_of_a_method_that_runs_into_the_budget_or_yields_nothing(run: Run) -> None:
     """The last point stands where its policy was yielded, not where the method asked for more."""
     short = run(baseline="methods.py:greedy", budget=90, points="final")
-    assert [(p["round"], p["nre"]) for p in short.result["curve"]] == [(0, 0), (4, 80)]
+    assert [(p.round, p.nre) for p in short.result.curve] == [(0, 0), (4, 80)]
     silent = run(baseline="methods.py:silent", points="final")
-    assert [(p["round"], p["nre"]) for p in silent.result["curve"]] == [(0, 0)]
+    assert [(p.round, p.nre) for p in silent.result.curve] == [(0, 0)]
     assert silent.status == "finished"
 
 
 def test_monte_carlo_points_are_chosen_and_reported_on_halves(run: Run) -> None:
     record = run(task="toys.py:Uncounted", heldout="auto")
-    assert record.identity["heldout"] == "10000"
-    assert [point["estimator"] for point in record.result["curve"]] == ["monte-carlo"] * 6
+    assert record.identity.heldout == "10000"
+    assert [point.estimator for point in record.result.curve] == ["monte-carlo"] * 6
     assert record.best is not None
-    chosen = record.result["curve"][record.best["round"]]
-    assert chosen["halves"][0] == max(point["halves"][0] for point in record.result["curve"])
-    assert record.best["success_rate"] == chosen["halves"][2] / 5000
-    assert record.best["selected_on"] == "half"
-    assert record.result["heldout_evaluations"] == 6 * 10_000
+    chosen = record.result.curve[record.best.round]
+    assert chosen.halves[0] == max(point.halves[0] for point in record.result.curve)
+    assert record.best.success_rate == chosen.halves[2] / 5000
+    assert record.best.selected_on == "half"
+    assert record.result.heldout_evaluations == 6 * 10_000
 
 
 def test_heldout_off_knows_no_rate(run: Run) -> None:
     record = run(heldout="off")
     assert record.status == "finished"
-    assert {point["success_rate"] for point in record.result["curve"]} == {None}
+    assert {point.success_rate for point in record.result.curve} == {None}
     for name in ("base", "final", "best", "improvement_final", "improvement_best"):
-        assert record.result[name] is None
-    assert record.result["heldout_evaluations"] == 0
-    assert record.result["nre"] == 100
+        assert getattr(record.result, name) is None
+    assert record.result.heldout_evaluations == 0
+    assert record.result.nre == 100
 
 
 def test_a_policy_that_did_not_move_is_measured_once(run: Run) -> None:
     record = run(baseline="methods.py:greedy")
-    assert [point["stream"] for point in record.result["curve"]] == [0] * 6
-    assert record.result["heldout_evaluations"] == 10_000
+    assert [point.stream for point in record.result.curve] == [0] * 6
+    assert record.result.heldout_evaluations == 10_000
 
 
 def test_compute_is_split_by_phase(run: Run) -> None:
     """The toy's verifier reports 10 FLOPs a sample, a table 2 · V a token forward and 6 · V in training."""
     record = run(task_config={"codes": 64, "successes": 0})
-    tallies = record.result["compute"]
-    assert set(tallies) == set(compute.PHASES)
-    assert tallies["verifying"] == {"tokens": 100, "flops": 1000.0}
-    assert tallies["training"] == {"tokens": 100, "flops": 6.0 * 64 * 100}
-    assert tallies["filtering"] == {"tokens": 100, "flops": 2.0 * 64 * 100}  # the oracle's draws
+    tallies = record.result.compute
+    assert tallies.__struct_fields__ == compute.PHASES
+    assert tallies.verifying == Tally(100, 1000.0)
+    assert tallies.training == Tally(100, 6.0 * 64 * 100)
+    assert tallies.filtering == Tally(100, 2.0 * 64 * 100)  # the oracle's draws
+    assert tallies.of_method() == Tally(300, 1000.0 + 8.0 * 64 * 100)
     points = 6  # each: 10,000 drawn, scored by policy and prior, put to the verifier
-    assert tallies["heldout"]["tokens"] == points * 4 * 10_000
-    seconds = record.meta["seconds"]
-    assert seconds["total"] == pytest.approx(sum(seconds[name] for name in compute.PHASES))
-    assert all(seconds[name] > 0 for name in compute.PHASES)
+    assert tallies.heldout.tokens == points * 4 * 10_000
+    seconds = record.meta.seconds
+    assert seconds.total == pytest.approx(sum(getattr(seconds, name) for name in compute.PHASES))
+    assert seconds.of_method() == pytest.approx(seconds.total - seconds.heldout)
+    assert all(getattr(seconds, name) > 0 for name in compute.PHASES)
 
 
 def test_everything_is_json_without_nan(run: Run) -> None:
@@ -304,17 +307,18 @@ def test_everything_is_json_without_nan(run: Run) -> None:
 
 def test_images_are_not_written_into_the_record(run: Run) -> None:
     record = run(task="toys.py:Images")
-    assert record.result["curve"][0]["samples"] == []
-    assert run().result["curve"][0]["samples"][0].isdecimal()
+    assert record.result.curve[0].samples == []
+    assert run().result.curve[0].samples[0].isdecimal()
 
 
 def test_provenance_is_copied(run: Run) -> None:
     tuning = {"study": "s1", "nre": 5, "heldout": 7}
     record = run(tuning=tuning)
-    assert record.meta["tuning"] == tuning
-    assert record.meta["platform"]["threads"] == 1
-    assert record.meta["attempt"] == 1
-    assert run(seed=1).meta["tuning"] is None
+    assert record.meta.tuning == Tuning(**tuning)
+    assert json.loads((record.folder / "record.json").read_text())["meta"]["tuning"] == tuning
+    assert record.meta.platform.threads == 1
+    assert record.meta.attempt == 1
+    assert run(seed=1).meta.tuning is None
 
 
 def test_saved_policies_are_the_ones_measured(run: Run, plugin: Plugin) -> None:
@@ -323,7 +327,7 @@ def test_saved_policies_are_the_ones_measured(run: Run, plugin: Plugin) -> None:
     assert record.status == "finished"
     task = registry.load("task", plugin("toys.py:Codes"))
     instance = task.target(identify(CellSpec(plugin("toys.py:Codes"), plugin("methods.py:learner"))).task_config)
-    rates = [point["success_rate"] for point in record.result["curve"]]
+    rates = [point.success_rate for point in record.result.curve]
     assert len(set(rates)) == 6
     for which, expected in (("final", rates[-1]), ("best", max(rates))):
         policy = weights.load(record.folder / f"policy-{which}.safetensors", instance.prior())
@@ -333,7 +337,7 @@ def test_saved_policies_are_the_ones_measured(run: Run, plugin: Plugin) -> None:
 def test_a_policy_of_the_methods_own_kind_is_measured_and_not_saved(run: Run) -> None:
     record = run(baseline="methods.py:mixed", heldout="500")
     assert record.status == "finished"
-    assert "final" not in record.meta["policies"]
+    assert "final" not in record.meta.policies
     assert not (record.folder / "policy-final.safetensors").exists()
 
 
@@ -346,11 +350,11 @@ def test_progress_is_told_at_every_point_and_at_the_end(run: Run) -> None:
         (5, 100, True),
     ]
     assert {(p.cell, p.budget, p.seed) for p in told} == {(record.cell, 100, 0)}
-    assert [p.success_rate for p in told[:6]] == [point["success_rate"] for point in record.result["curve"]]
+    assert [p.success_rate for p in told[:6]] == [point.success_rate for point in record.result.curve]
 
 
 def test_threads_are_set_for_the_run_and_put_back(run: Run) -> None:
-    assert run(threads=2).meta["platform"]["threads"] == 2
+    assert run(threads=2).meta.platform.threads == 2
     assert torch.get_num_threads() == 1
 
 
@@ -359,7 +363,7 @@ def test_threads_are_set_for_the_run_and_put_back(run: Run) -> None:
 
 def test_running_into_the_budget_ends_a_run_normally(run: Run) -> None:
     record = run(baseline="methods.py:greedy", budget=90)
-    assert (record.status, record.result["nre"], len(record.result["curve"])) == ("finished", 80, 5)
+    assert (record.status, record.result.nre, len(record.result.curve)) == ("finished", 80, 5)
 
 
 def test_a_method_that_fails_is_a_failed_record(run: Run, plugin: Plugin) -> None:
@@ -368,13 +372,10 @@ def test_a_method_that_fails_is_a_failed_record(run: Run, plugin: Plugin) -> Non
         '    raise KeyError("a thing that is not there")'
     )
     assert record.status == "failed"
-    assert record.result["error"] == {
-        "type": "KeyError",
-        "message": "'a thing that is not there'",
-        "where": f"methods.py:{line}",
-    }
-    assert record.result["nre"] == 40
-    assert [point["nre"] for point in record.result["curve"]] == [0, 20]
+    message = "'a thing that is not there'"
+    assert record.result.error == Error(type="KeyError", message=message, where=f"methods.py:{line}")
+    assert record.result.nre == 40
+    assert [point.nre for point in record.result.curve] == [0, 20]
     assert records.read(record.folder / "record.json") == record
     assert not (record.folder / "policy-final.safetensors").exists()
 
@@ -382,7 +383,7 @@ def test_a_method_that_fails_is_a_failed_record(run: Run, plugin: Plugin) -> Non
 def test_a_failed_cell_is_tried_again_and_pays_nothing_twice(run: Run) -> None:
     first = run(baseline="methods.py:failing")
     again = run(baseline="methods.py:failing")
-    assert (first.meta["attempt"], again.meta["attempt"]) == (1, 2)
+    assert (first.meta.attempt, again.meta.attempt) == (1, 2)
     assert records.read(again.folder / "attempt-1.json").result == first.result
     assert canonical(again.result) == canonical(first.result)
     assert len(ledger_of(again)[0]) == 40
@@ -391,41 +392,41 @@ def test_a_failed_cell_is_tried_again_and_pays_nothing_twice(run: Run) -> None:
 def test_a_verifier_that_fails_is_a_failed_record_and_its_charge_stays(run: Run) -> None:
     record = run(task="toys.py:Broken", heldout="off")
     assert record.status == "failed"
-    assert record.result["error"]["type"] == "VerifierError"
-    assert record.result["error"]["message"] == "the verifier raised OSError: no route to the laboratory"
-    assert record.result["nre"] == 20
+    assert record.result.error.type == "VerifierError"
+    assert record.result.error.message == "the verifier raised OSError: no route to the laboratory"
+    assert record.result.nre == 20
 
 
 def test_weights_that_became_nan_are_a_failed_record(run: Run) -> None:
     record = run(baseline="methods.py:diverging")
     assert record.status == "failed"
-    assert len(record.result["curve"]) == 1
+    assert len(record.result.curve) == 1
 
 
 def test_a_method_that_asks_otherwise_when_resumed_is_stopped(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BATCH", "20")
-    assert run(baseline="methods.py:unsteady").result["error"]["type"] == "RuntimeError"
+    assert run(baseline="methods.py:unsteady").result.error.type == "RuntimeError"
     monkeypatch.setenv("BATCH", "30")
     diverged = run(baseline="methods.py:unsteady")
-    assert diverged.result["error"]["type"] == "LedgerDiverged"
-    assert diverged.result["nre"] == 20  # the 30 were not charged
+    assert diverged.result.error.type == "LedgerDiverged"
+    assert diverged.result.nre == 20  # the 30 were not charged
 
 
 @pytest.mark.parametrize("name", ["behind", "through_task"])
 def test_calls_behind_the_oracles_back_fail_the_run(run: Run, name: str) -> None:
     record = run(baseline=f"methods.py:{name}")
     assert record.status == "failed"
-    assert record.result["error"]["message"] == "the verifier was called on 23 samples, the ledger answered 20"
+    assert record.result.error.message == "the verifier was called on 23 samples, the ledger answered 20"
 
 
 def test_a_cell_whose_process_died_gets_a_failed_record(plugin: Plugin, tmp_path: Path, run: Run) -> None:
     identity = identify(CellSpec(plugin("toys.py:Codes"), plugin("methods.py:learner"), budget=100))
     record = fail(identity, tmp_path, "killed by signal 9, twice")
-    assert record.result["error"] == {"type": "ProcessDied", "message": "killed by signal 9, twice", "where": None}
-    assert record.result["nre"] is None  # unknown, not zero
-    assert set(record.result) == set(run(seed=1).result)
+    assert record.result.error == Error(type="ProcessDied", message="killed by signal 9, twice", where=None)
+    assert record.result.nre is None  # unknown, not zero
+    assert set(plain(record.result)) == set(plain(run(seed=1).result))
     finished = run()
-    assert (finished.cell, finished.status, finished.meta["attempt"]) == (record.cell, "finished", 2)
+    assert (finished.cell, finished.status, finished.meta.attempt) == (record.cell, "finished", 2)
     assert fail(identity, tmp_path, "too late") == finished
 
 
@@ -439,7 +440,7 @@ def test_an_interrupt_leaves_a_cell_that_goes_on(run: Run, tmp_path: Path) -> No
     (cell,) = (tmp_path / "cells").iterdir()
     assert not (cell / "record.json").exists()
     resumed = run()
-    assert (resumed.result["nre"], len(ledger_of(resumed)[0])) == (100, 100)
+    assert (resumed.result.nre, len(ledger_of(resumed)[0])) == (100, 100)
     assert canonical(resumed.result) == canonical(run(results=tmp_path / "undisturbed").result)
 
 
@@ -519,7 +520,7 @@ def test_a_locked_cell_is_refused(run: Run) -> None:
     record = run()
     with FileLock(record.folder / ".lock"), pytest.raises(UserError, match="is locked: another process runs this cell"):
         run(force=True)
-    assert run(force=True).meta["attempt"] == 2
+    assert run(force=True).meta.attempt == 2
 
 
 def test_the_lock_is_free_after_an_error_is_held_on_to(run: Run, tmp_path: Path) -> None:

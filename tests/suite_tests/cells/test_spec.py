@@ -25,7 +25,8 @@ from suite.engine import ENGINE
 from suite.errors import UserError
 from suite.search.loop import configuration
 from suite.search.sweep import parse
-from suite.store import records
+from suite.store import records, schema
+from suite.store.schema import plain
 
 OTHER: dict[str, Any] = {
     "task": "toys.py:Uncounted",
@@ -114,11 +115,12 @@ def test_the_identity_holds_it(name: str, spec: CellSpec, changed: Callable[[str
     assert identity.cell != identify(spec).cell
     content = identity.content
     for part in ("task", "baseline"):
-        assert content[part]["id"].endswith(getattr(one, part).rpartition("/")[2])
-    assert content["task"]["config"]["codes"] == one.task_config.get("codes", 64)
-    assert content["baseline"]["config"]["batch"] == one.config.get("batch", 20)
+        assert getattr(content, part).id.endswith(getattr(one, part).rpartition("/")[2])
+    assert content.task.config["codes"] == one.task_config.get("codes", 64)
+    assert content.baseline.config["batch"] == one.config.get("batch", 20)
     resolved = {"heldout": {"auto": "10000" if name == "task" else "exact"}.get(one.heldout, one.heldout)}
-    assert {s.name: content[s.name] for s in SETTINGS} == one.settings() | resolved
+    assert {s.name: getattr(content, s.name) for s in SETTINGS} == one.settings() | resolved
+    assert content.settings().keys() == {s.name for s in SETTINGS} - {"seed"}
 
 
 @every_field
@@ -229,7 +231,7 @@ def test_the_content_of_an_identity_is_this_and_nothing_else(spec: CellSpec) -> 
     """Hashes of the two files are taken by the test; what else is hashed would give every cell another name."""
     identity = identify(spec)
     task, baseline = identity.task, identity.baseline
-    assert identity.content == {
+    assert plain(identity.content) == {
         "task": {
             "id": task.id,
             "config": {"codes": 64, "successes": 4, "secret": 0},
@@ -272,3 +274,4 @@ def test_a_content_has_the_name_that_it_always_had() -> None:
         named = content if number is None else content | {"engine": number}
         text = json.dumps(named, sort_keys=True, separators=(",", ":"))
         assert records.cell_of(named) == hashlib.sha256(text.encode()).hexdigest()[:20] == name
+        assert records.cell_of(schema.identity_of(named)) == name

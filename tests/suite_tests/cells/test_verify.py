@@ -41,7 +41,7 @@ def results(made: Path, tmp_path: Path) -> Path:
 def record(results: Path) -> Record:
     """The first seed that met no success."""
     found = sorted(records.scan(results)[0], key=lambda record: record.seed)
-    return next(record for record in found if record.result["successes"] == 0)
+    return next(record for record in found if record.result.successes == 0)
 
 
 def failed_checks(verdict: verify.Verdict) -> list[str]:

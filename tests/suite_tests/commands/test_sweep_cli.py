@@ -20,6 +20,7 @@ import yaml
 from suite import cli
 from suite.search import study
 from suite.store import records
+from suite.store.schema import plain
 
 Captured = pytest.CaptureFixture[str]
 
@@ -224,8 +225,8 @@ def test_the_winner_is_a_configuration_that_run_takes_and_its_cost_stays_with_it
     words = ["run", "--task", "gaussian-v1", "--baseline", baseline, "--config", str(best), "--budget", "20"]
     assert cli.main([*words, "--results", str(tmp_path / "report"), "--tracking", "off"]) == 0
     (record,) = records.scan(tmp_path / "report")[0]
-    assert record.meta["tuning"] == tuning
-    assert record.identity["baseline"]["config"]["temperature"] == json.loads(best.read_text())["temperature"]
+    assert plain(record.meta.tuning) == tuning
+    assert record.identity.baseline.config["temperature"] == json.loads(best.read_text())["temperature"]
 
 
 def trial(content: dict[str, Any], **values: object) -> dict[str, Any]:
@@ -246,7 +247,7 @@ def test_values_survive_json_and_plain_flags_alike(content: dict[str, Any], tmp_
     (one,), (other,) = (records.scan(tmp_path / name)[0] for name in ("json", "flags"))
     assert one.identity == other.identity
     expected = {"temperature": 2.0, "draws": 2, "broken": False, "pair": [3, 4], "label": ""}
-    assert one.identity["baseline"]["config"] == expected
+    assert one.identity.baseline.config == expected
     lines = capsys.readouterr().out.splitlines()
     assert json.loads(lines[0]) == json.loads(lines[1])
 
@@ -256,7 +257,7 @@ def test_text_that_looks_like_something_else_stays_text(text: str, content: dict
     flags = [f"--{name}={value}" for name, value in trial(content, seeds=1, label=text).items()]
     assert cli.main(["trial", "--tracking", "off", "--results", str(tmp_path), *flags]) == 0
     (record,) = records.scan(tmp_path)[0]
-    assert record.identity["baseline"]["config"]["label"] == text
+    assert record.identity.baseline.config["label"] == text
 
 
 def test_a_flag_alone_is_true(content: dict[str, Any], tmp_path: Path, capsys: Captured) -> None:
@@ -358,7 +359,7 @@ def test_a_trial_that_was_killed_leaves_no_objective_and_goes_on(
     assert "success_rate" in json.loads(capsys.readouterr().out)
     assert first.read_bytes() == before
     found, _ = records.scan(tmp_path)
-    assert sorted((record.seed, record.result["nre"]) for record in found) == [(1000, 20), (1001, 20)]
+    assert sorted((record.seed, record.result.nre) for record in found) == [(1000, 20), (1001, 20)]
 
 
 @pytest.mark.parametrize(

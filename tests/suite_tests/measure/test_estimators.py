@@ -17,6 +17,7 @@ from suite.generators import Table
 from suite.measure import estimators
 from suite.measure.estimators import Estimate
 from suite.policy import Acceptance, Filtered, Policy
+from suite.store.schema import Point, plain
 
 P = np.array([0.05, 0.4, 0.3, 0.2, 0.05])
 
@@ -49,8 +50,15 @@ class Five:
         return None if log_p is None else float(log_p.exp().sum())
 
 
-def measured(task: Any, policy: Policy, heldout: str, seed: int = 0) -> dict[str, Any]:
+def measured(task: Any, policy: Policy, heldout: str, seed: int = 0) -> Point:
     return estimators.measure(task, policy, task.prior(), heldout, torch.Generator().manual_seed(seed))
+
+
+def at(i: int, estimate: Estimate, **more: Any) -> Point:
+    """The point of round i, of which nothing but its success rate is known."""
+    place: dict[str, Any] = {"round": i, "nre": 10 * i, "stream": i, "metrics": {}, "samples": []}
+    unknown = ("distinct_successes", "distinct_share", "effective_successes", "valid_share", "entropy", "kl_prior")
+    return Point(*estimate.fields(), **place, **dict.fromkeys(unknown), **more)
 
 
 # -- estimates ---------------------------------------------------------------------------------------------------
@@ -123,26 +131,27 @@ def test_an_exact_point() -> None:
     drawn = policy.sample(estimators.SAMPLES, torch.Generator().manual_seed(3))[:, 0].numpy()
     hits = np.isin(drawn, [0, 4])
     p = np.array([0.02, 0.3, 0.3, 0.3, 0.08])
-    assert point["success_rate"] == point["low"] == point["high"] == pytest.approx(0.02 + 0.08, rel=1e-6)
-    assert (point["estimator"], point["n"]) == ("exact", None)
-    assert point["effective_successes"] == pytest.approx(1 / (0.2**2 + 0.8**2), rel=1e-5)
-    assert point["distinct_successes"] == 2
-    assert point["distinct_share"] == 2 / hits.sum()
-    assert point["valid_share"] == (drawn != 3).mean()
-    assert point["entropy"] == pytest.approx(-np.log(p)[drawn].mean(), rel=1e-6)
-    assert point["kl_prior"] == pytest.approx(np.log(p / P)[drawn].mean(), rel=1e-5)
-    assert point["samples"] == [f"<{code}>" for code in drawn[: estimators.SHOWN]]
-    assert "halves" not in point
+    assert point.success_rate == point.low == point.high == pytest.approx(0.02 + 0.08, rel=1e-6)
+    assert (point.estimator, point.n) == ("exact", None)
+    assert point.effective_successes == pytest.approx(1 / (0.2**2 + 0.8**2), rel=1e-5)
+    assert point.distinct_successes == 2
+    assert point.distinct_share == 2 / hits.sum()
+    assert point.valid_share == (drawn != 3).mean()
+    assert point.entropy == pytest.approx(-np.log(p)[drawn].mean(), rel=1e-6)
+    assert point.kl_prior == pytest.approx(np.log(p / P)[drawn].mean(), rel=1e-5)
+    assert point.samples == [f"<{code}>" for code in drawn[: estimators.SHOWN]]
+    assert (point.halves, point.quantities) == (None, None)
+    assert "halves" not in plain(point)  # what was not measured is not written
 
 
 def test_a_monte_carlo_point_counts_two_halves() -> None:
     task, policy = Five(enumerated=False), Five().prior()
     point = measured(task, policy, "5001", seed=4)
     hits = np.isin(policy.sample(5001, torch.Generator().manual_seed(4))[:, 0].numpy(), [0, 4])
-    assert point["success_rate"] == hits.mean()
-    assert (point["estimator"], point["n"]) == ("monte-carlo", 5001)
-    assert point["halves"] == [hits[:2500].sum(), 2500, hits[2500:].sum(), 2501]
-    assert point["effective_successes"] is None
+    assert point.success_rate == hits.mean()
+    assert (point.estimator, point.n) == ("monte-carlo", 5001)
+    assert list(point.halves or ()) == [hits[:2500].sum(), 2500, hits[2500:].sum(), 2501]
+    assert point.effective_successes is None
 
 
 def test_an_exact_rate_that_cannot_be_had_is_an_error() -> None:
@@ -158,14 +167,14 @@ def test_off_asks_no_verifier() -> None:
 
     point = measured(Locked(), Five().prior(), "off")
     unknown = ("success_rate", "low", "high", "n", "distinct_successes", "distinct_share", "effective_successes")
-    assert [point[name] for name in unknown] == [None] * 7
-    assert point["estimator"] == "none"
-    assert point["kl_prior"] == 0.0  # what needs no reward is still known
+    assert [getattr(point, name) for name in unknown] == [None] * 7
+    assert point.estimator == "none"
+    assert point.kl_prior == 0.0  # what needs no reward is still known
 
 
 def test_no_success_has_no_distinct_share() -> None:
     point = measured(Five(), Table(torch.tensor([-1e9, 0.0, 0.0, 0.0, -1e9])), "1000")
-    assert (point["success_rate"], point["distinct_successes"], point["distinct_share"]) == (0.0, 0, None)
+    assert (point.success_rate, point.distinct_successes, point.distinct_share) == (0.0, 0, None)
 
 
 def test_the_cheap_verifier_is_asked_where_there_is_one() -> None:
@@ -176,7 +185,7 @@ def test_the_cheap_verifier_is_asked_where_there_is_one() -> None:
         def verify_heldout(self, x: Tensor) -> Tensor:
             return super().verify(x)
 
-    assert measured(WithTable(), Five().prior(), "1000")["success_rate"] == pytest.approx(0.1, abs=0.04)
+    assert measured(WithTable(), Five().prior(), "1000").success_rate == pytest.approx(0.1, abs=0.04)
 
 
 class Nan:
@@ -208,8 +217,8 @@ def test_exact_measurement_shows_no_success_to_a_class_of_the_methods_own() -> N
 @pytest.mark.parametrize("heldout", ["off", "1000"])
 def test_what_is_no_number_is_unknown(heldout: str) -> None:
     point = measured(Five(), Nan(), heldout)
-    assert point["entropy"] is None
-    assert point["kl_prior"] is None
+    assert point.entropy is None
+    assert point.kl_prior is None
 
 
 def test_an_entropy_without_end_is_unknown() -> None:
@@ -217,30 +226,39 @@ def test_an_entropy_without_end_is_unknown() -> None:
         def log_prob(self, x: Tensor) -> Tensor:
             return torch.full((len(x),), -torch.inf, dtype=torch.float64)
 
-    assert measured(Five(), Impossible(), "off")["entropy"] is None
+    assert measured(Five(), Impossible(), "off").entropy is None
 
 
 # -- the best round ----------------------------------------------------------------------------------------------
 
 
 def test_exact_rates_are_compared_as_they_are_and_the_first_best_wins() -> None:
-    curve = [
-        {"round": i, "success_rate": rate, "low": rate, "high": rate, "estimator": "exact", "n": None}
-        for i, rate in enumerate([0.1, 0.4, 0.4, 0.2])
-    ]
-    point, estimate, selected_on = estimators.best(curve)
-    assert (point["round"], estimate.success_rate, selected_on) == (1, 0.4, "same")
+    curve = [at(i, Estimate(rate, rate, rate, "exact", None)) for i, rate in enumerate([0.1, 0.4, 0.4, 0.2])]
+    best = estimators.best(curve)
+    assert (best.round, best.nre, best.stream) == (1, 10, 1)
+    assert (best.success_rate, best.estimator, best.n, best.selected_on) == (0.4, "exact", None, "same")
 
 
 def test_noisy_rates_are_chosen_on_one_half_and_reported_on_the_other() -> None:
-    curve = [
-        {"round": 0, "success_rate": 0.03, "halves": [1, 50, 2, 50]},
-        {"round": 1, "success_rate": 0.05, "halves": [4, 50, 1, 50]},  # best first half; 1 of 50 on the other
-        {"round": 2, "success_rate": 0.12, "halves": [3, 50, 9, 50]},
-    ]
-    point, estimate, selected_on = estimators.best(curve)
-    assert (point["round"], selected_on) == (1, "half")
-    assert estimate == estimators.monte_carlo(1, 50)
+    halves = [(1, 50, 2, 50), (4, 50, 1, 50), (3, 50, 9, 50)]  # the second's first half is best; 1 of 50 on the other
+    curve = [at(i, estimators.monte_carlo(four[0] + four[2], 100), halves=four) for i, four in enumerate(halves)]
+    best = estimators.best(curve)
+    assert (best.round, best.selected_on) == (1, "half")
+    assert Estimate(*best.fields()) == estimators.monte_carlo(1, 50)
+
+
+def test_a_curve_that_was_not_measured_has_no_best() -> None:
+    with pytest.raises(ValueError, match="round 0 was not measured"):
+        estimators.best([at(0, estimators.UNKNOWN)])
+
+
+@pytest.mark.parametrize(
+    ("reached", "base", "expected"), [(0.2, 0.1, 2.0), (0.0, 0.1, 0.0), (0.2, 0.0, None), (0.2, None, None)]
+)
+def test_improvement_is_a_quotient_where_there_is_one(reached: float, base: float, expected: float | None) -> None:
+    found, start = (at(0, Estimate(rate, rate, rate, "exact", None)) for rate in (reached, base))
+    assert estimators.improvement(found, start) == expected
+    assert estimators.improvement(None, start) is estimators.improvement(found, None) is None
 
 
 @pytest.mark.slow
@@ -255,9 +273,10 @@ def test_choosing_the_best_of_many_equal_policies_invents_no_improvement(
     reported, naive = [], []
     for rounds in draws:
         curve = [
-            {"round": i, "success_rate": (a + b) / 1000, "halves": [a, 500, b, 500]} for i, (a, b) in enumerate(rounds)
+            at(i, Estimate((a + b) / 1000, 0.0, 1.0, "monte-carlo", 1000), halves=(a, 500, b, 500))
+            for i, (a, b) in enumerate(rounds)
         ]
-        reported.append(estimators.best(curve)[1].success_rate)
+        reported.append(estimators.best(curve).success_rate)
         naive.append(max(a + b for a, b in rounds) / 1000)
     error = 0.01**0.5 / (500 * 400) ** 0.5  # standard error of a mean of 400 proportions of 500
     assert np.mean(reported) == pytest.approx(0.01, abs=4 * error)

@@ -6,6 +6,7 @@ import functools
 import math
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from suite.generators import Table
 from suite.measure import estimators, importance
 from suite.measure.importance import Weighted
 from suite.policy import Acceptance, Filtered, Policy
+from suite.store.schema import Estimate, Evenness, Point
 from suite.task import Task
 
 
@@ -32,7 +34,7 @@ def task_of(task_id: str) -> Task:
     return made
 
 
-def measured(task_id: str, policy: Policy, heldout: str, seed: int) -> dict[str, Any]:
+def measured(task_id: str, policy: Policy, heldout: str, seed: int) -> Point:
     task = task_of(task_id)
     return estimators.measure(task, policy, task.prior(), heldout, torch.Generator().manual_seed(seed))
 
@@ -52,8 +54,8 @@ def test_weights_are_p_over_the_even_mixture() -> None:
 def test_diagnostics_by_hand() -> None:
     """Hits weigh 1, 1 and 2: (Σ w)² / Σ w² = 16 / 6, the largest holds 2 / 4."""
     found = importance.diagnostics(weighted([1, 5, 1, 2], [1, 0, 1, 1]))
-    assert found == {"ess": pytest.approx(16 / 6), "largest_share": 0.5}
-    assert importance.diagnostics(weighted([1, 1], [0, 0])) == {"ess": 0.0, "largest_share": 1.0}
+    assert found == Evenness(ess=pytest.approx(16 / 6), largest_share=0.5)
+    assert importance.diagnostics(weighted([1, 1], [0, 0])) == Evenness(ess=0.0, largest_share=1.0)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_diagnostics_by_hand() -> None:
 def test_weights_are_sound_from_an_effective_size_of_100_and_a_share_of_a_tenth(
     ess: float, share: float, sound: bool
 ) -> None:
-    assert importance.is_sound({"ess": ess, "largest_share": share}) == sound
+    assert importance.is_sound(Evenness(ess=ess, largest_share=share)) == sound
 
 
 def test_rate_and_interval_by_hand() -> None:
@@ -81,12 +83,12 @@ def test_the_prior_is_estimated_about_its_exact_rate() -> None:
     exact = engine.exact(task, prior)
     assert exact is not None
     points = [measured("gaussian-v1", prior, "is:8000", seed) for seed in range(20)]
-    assert {point["estimator"] for point in points} == {"importance-sampling"}
-    assert {point["n"] for point in points} == {8000}
-    rates = torch.tensor([point["success_rate"] for point in points]).double()
+    assert {point.estimator for point in points} == {"importance-sampling"}
+    assert {point.n for point in points} == {8000}
+    rates = torch.tensor([point.success_rate for point in points]).double()
     assert abs(float(rates.mean()) - exact) <= 4 * float(rates.std()) / math.sqrt(20)
     # each misses with probability 0.05; 6 or more of 20 miss with probability 3e-4 (binomial)
-    assert sum(not point["low"] <= exact <= point["high"] for point in points) <= 5
+    assert sum(not point.low <= exact <= point.high for point in points) <= 5
     assert float(rates.std()) < math.sqrt(exact / 8000) / 2  # half of the standard error of counting
 
 
@@ -98,9 +100,9 @@ def test_a_network_is_estimated_about_its_exact_rate() -> None:
     exact = engine.exact(task, prior)
     assert exact is not None
     point = measured("addition-v1", prior, "is:100000", 0)
-    assert point["estimator"] == "importance-sampling"
-    assert abs(math.log(point["success_rate"] / exact)) <= 4.4 / 1.96 * math.log(point["high"] / point["success_rate"])
-    assert point["importance"]["ess"] > 2 * exact * 100_000  # more than twice the hits of counting
+    assert point.estimator == "importance-sampling"
+    assert abs(math.log(point.success_rate / exact)) <= 4.4 / 1.96 * math.log(point.high / point.success_rate)
+    assert point.importance["ess"] > 2 * exact * 100_000  # more than twice the hits of counting
 
 
 def test_a_policy_that_moved_is_estimated_too() -> None:
@@ -110,8 +112,8 @@ def test_a_policy_that_moved_is_estimated_too() -> None:
     exact = engine.exact(task, policy)
     assert exact is not None
     point = measured("gaussian-v1", policy, "is:10000", 0)
-    assert point["estimator"] == "importance-sampling"
-    assert point["success_rate"] == pytest.approx(exact, rel=0.2)
+    assert point.estimator == "importance-sampling"
+    assert point.success_rate == pytest.approx(exact, rel=0.2)
 
 
 def test_a_policy_that_the_proposal_does_not_meet_is_counted() -> None:
@@ -119,9 +121,10 @@ def test_a_policy_that_the_proposal_does_not_meet_is_counted() -> None:
     log_p = torch.full((31,), -1e4)
     log_p[15] = 0.0
     point = measured("gaussian-v1", Table(log_p), "is:8000", 0)
-    assert (point["estimator"], point["n"], point["success_rate"], point["low"]) == ("monte-carlo", 4000, 0.0, 0.0)
-    assert point["high"] == pytest.approx(1 - 0.025 ** (1 / 4000))
-    assert point["importance"]["ess"] < 100
+    assert (point.estimator, point.n, point.success_rate, point.low) == ("monte-carlo", 4000, 0.0, 0.0)
+    assert point.high == pytest.approx(1 - 0.025 ** (1 / 4000))
+    assert point.importance is not None
+    assert point.importance.ess < 100
 
 
 class Boaster(Table):
@@ -136,20 +139,22 @@ def test_a_methods_own_class_and_a_filtered_policy_are_counted() -> None:
     filtered = Filtered(prior, [(prior.tempered(2.0), -1.0)], Acceptance(1, 2))
     for policy in (Boaster(torch.zeros(31)), filtered):
         point = measured("gaussian-v1", policy, "is:2000", 0)
-        assert (point["estimator"], point["n"]) == ("monte-carlo", 1000)
-        assert "importance" not in point
+        assert (point.estimator, point.n) == ("monte-carlo", 1000)
+        assert (point.importance, point.half_estimates) == (None, None)
 
 
 def test_the_best_point_is_chosen_on_one_half_and_reported_from_the_other() -> None:
     """Rows 0..1 and 4..5 are the first half, from policy and proposal; its rate chooses, the other's is reported."""
 
-    def point(first: float, second: float) -> dict[str, Any]:
-        halves = [estimators.Estimate(rate, 0.0, 1.0, "importance-sampling", 500)._asdict() for rate in (first, second)]
-        return {"success_rate": (first + second) / 2, "half_estimates": halves}
+    measured_point = measured("gaussian-v1", task_of("gaussian-v1").prior(), "is:2000", 0)
 
-    curve = [point(0.1, 0.9), point(0.4, 0.2), point(0.3, 0.6)]
-    chosen, estimate, selected_on = estimators.best(curve)
-    assert (chosen, estimate.success_rate, selected_on) == (curve[1], 0.2, "half")
+    def point(i: int, first: float, second: float) -> Point:
+        halves = [Estimate(rate, 0.0, 1.0, "importance-sampling", 500) for rate in (first, second)]
+        rate = (first + second) / 2
+        return msgspec.structs.replace(measured_point, round=i, success_rate=rate, half_estimates=tuple(halves))
+
+    best = estimators.best([point(0, 0.1, 0.9), point(1, 0.4, 0.2), point(2, 0.3, 0.6)])
+    assert (best.round, best.success_rate, best.n, best.selected_on) == (1, 0.2, 500, "half")
 
 
 def test_halves_hold_policy_and_proposal_alike() -> None:
@@ -161,9 +166,9 @@ def test_halves_hold_policy_and_proposal_alike() -> None:
 def test_a_run_is_recorded_verified_and_repeated(tmp_path: Any) -> None:
     record = suite.run("gaussian-v1", "banel", heldout="is:4000", budget=900, results=tmp_path, tracking="off")
     assert record.status == "finished"
-    assert record.result["curve"][0]["estimator"] == "importance-sampling"
-    assert record.result["heldout_evaluations"] == 4000 * len({p["stream"] for p in record.result["curve"]})
-    assert record.identity["heldout"] == "is:4000"
+    assert record.result.curve[0].estimator == "importance-sampling"
+    assert record.result.heldout_evaluations == 4000 * len({p.stream for p in record.result.curve})
+    assert record.identity.heldout == "is:4000"
     (verdict,) = verify(tmp_path, rerun=1)
     assert verdict.verified, [check for check in verdict.checks if not check.ok]
 

@@ -66,6 +66,6 @@ def test_records_of_a_lock_are_tested_by_their_ledgers_and_policies(
         suite.run("lock-v1", "banel", task_config=small | {"secret": s}, config=config, **options)  # type: ignore[arg-type]
         for s in range(8)
     ]
-    missed = [record for record in spent if not record.result["successes"]]
+    missed = [record for record in spent if not record.result.successes]
     assert 0 < len(missed) < 8
     assert leak.leak_test(spent).places == len(missed)

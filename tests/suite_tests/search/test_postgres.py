@@ -117,5 +117,5 @@ def test_one_study_of_four_processes_outlives_one(
     ran = [cell for trial in finished for cell in trial.user_attrs["spent"]]
     assert sorted(record.cell for record in found) == sorted(ran)  # each trial's cell is there, and no other
     assert len(set(ran)) == TRIALS
-    assert all(record.status == "finished" and record.result["nre"] == charged(record.folder) == 20 for record in found)
+    assert all(record.status == "finished" and record.result.nre == charged(record.folder) == 20 for record in found)
     assert len((tmp_path / "begun").read_text()) == TRIALS + 1  # the lost one was begun twice, no other

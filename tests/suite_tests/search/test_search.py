@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import optuna
 import pytest
 import sqlalchemy
 from filelock import FileLock
 from optuna.trial import TrialState
 
+import suite
 from suite import search
 from suite.cells.spec import CellSpec
 from suite.errors import UserError
@@ -21,7 +24,8 @@ from suite.search import loop, objective, study
 from suite.search.spent import cells
 from suite.search.sweep import Sweep, parse
 from suite.store import records
-from suite.store.records import Record
+from suite.store.records import FinishedRecord, Record
+from suite.store.schema import Error, Estimate, FailedResult, StudyTrial
 
 pytestmark = pytest.mark.slow
 
@@ -65,16 +69,16 @@ def test_a_trials_cells_are_ordinary_records_that_name_it(sweep: Callable[..., S
     assert len(found) == 6  # two trials of three seeds
     for row in rows:
         for cell in row["cells"]:
-            assert found[cell].meta["sweep"] == {"study": made.study, "trial": row["number"]}
-            assert found[cell].meta["tracking"] == "off"
-            assert found[cell].identity["points"] == "final"
+            assert found[cell].meta.sweep == StudyTrial(study=made.study, trial=row["number"])
+            assert found[cell].meta.tracking == "off"
+            assert found[cell].identity.points == "final"
 
 
 def test_a_trials_value_is_the_geometric_mean_of_its_final_success_rates(
     sweep: Callable[..., Sweep], tmp_path: Path
 ) -> None:
     (row,) = ran(sweep(), tmp_path, trials=1)
-    rates = [r.final["success_rate"] for r in records.scan(tmp_path)[0] if r.final]
+    rates = [r.final.success_rate for r in records.scan(tmp_path)[0] if r.final]
     assert row["values"] == [pytest.approx(math.prod(rates) ** (1 / 3))]
     assert sorted(row["seeds"].values()) == pytest.approx(sorted(map(math.log, rates)))
 
@@ -257,20 +261,21 @@ def test_a_trial_has_its_place_if_fewer_of_lower_number_count(
     assert study.surplus(made, made.ask().number, trials=3) is surplus
 
 
-def point(rate: float, n: int | None, nre: int = 10) -> dict[str, Any]:
-    return {"success_rate": rate, "n": n, "nre": nre}
-
-
 def test_the_logarithm_of_no_success_is_finite_and_below_that_of_one() -> None:
-    assert objective.positive(point(0.0, 10_000)) == 0.5 / 10_000 < 1 / 10_000
-    assert objective.positive(point(0.0, None)) == 1e-300
-    assert objective.positive(point(0.25, None)) == 0.25
+    assert objective.positive(Estimate(0.0, 0.0, 1e-3, "monte-carlo", 10_000)) == 0.5 / 10_000 < 1 / 10_000
+    assert objective.positive(Estimate(0.0, 0.0, 0.0, "exact", None)) == 1e-300
+    assert objective.positive(Estimate(0.25, 0.25, 0.25, "exact", None)) == 0.25
+    with pytest.raises(UserError, match="it cannot run with --heldout off"):
+        objective.positive(Estimate(None, None, None, "none", None))
 
 
 def test_the_area_is_that_of_a_step_function_over_log_nre(tmp_path: Path) -> None:
     """0.1 from 1 to 10, 0.3 from 10 to 100: a mean of 0.2 over two decades."""
-    curve = [point(0.1, None, 0), point(0.3, None, 10), point(0.3, None, 100)]
-    record = Record("c", {"budget": 100}, {"curve": curve}, {}, tmp_path)
+    made = suite.run("gaussian-v1", "pretrained", budget=100, config={"batch": 50}, results=tmp_path, tracking="off")
+    assert isinstance(made, FinishedRecord)
+    places = ((0.1, 0), (0.3, 10), (0.3, 100))
+    curve = [msgspec.structs.replace(made.result.curve[0], success_rate=rate, nre=nre) for rate, nre in places]
+    record = dataclasses.replace(made, result=msgspec.structs.replace(made.result, curve=curve))
     assert objective.success_rate_auc(record) == pytest.approx(0.2)
 
 
@@ -302,7 +307,8 @@ def test_a_trial_whose_last_seed_fails_has_failed_and_the_search_goes_on(
         ran_cells.append(spec.seed)
         record = plain(spec, **options)
         if len(ran_cells) == seeds:  # the last seed of the first trial
-            record.result.update(status="failed", error={"type": "ValueError", "message": "no", "where": None})
+            result = FailedResult(error=Error(type="ValueError", message="no"), nre=record.result.nre)
+            return records.make(record.cell, record.identity, result, record.meta, record.folder)
         return record
 
     monkeypatch.setattr("suite.cells.runner.run_cell", last_fails)

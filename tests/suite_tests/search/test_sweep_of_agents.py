@@ -21,6 +21,7 @@ from wandb.sdk.sweeps.sweep_info import SweepInfo
 
 from suite import cli
 from suite.store import records
+from suite.store.schema import StudyTrial
 
 pytestmark = pytest.mark.slow
 
@@ -85,8 +86,8 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def rate(results: Path, temperature: float) -> float:
     """The geometric mean of the final rates of a configuration, from its records."""
     found = records.scan(results)[0]
-    of = [r for r in found if r.identity["baseline"]["config"]["temperature"] == temperature and r.final]
-    return math.prod(r.final["success_rate"] for r in of if r.final) ** (1 / len(of))
+    of = [r for r in found if r.identity.baseline.config["temperature"] == temperature and r.final]
+    return math.prod(r.final.success_rate for r in of if r.final) ** (1 / len(of))
 
 
 def test_a_study_of_wandbs_scheduler_is_counted_from_the_records_of_its_trials(
@@ -202,7 +203,5 @@ def test_a_trial_by_hand_is_of_no_study(
 ) -> None:
     assert agent("one", {"temperature": 5.0, "seeds": 1}) == 0
     assert agent("", {"temperature": 6.0, "seeds": 1}, id="") == 0
-    found = {
-        r.identity["baseline"]["config"]["temperature"]: r.meta["sweep"] for r in records.scan(tmp_path / "results")[0]
-    }
-    assert found == {5.0: {"study": "abc", "trial": "one"}, 6.0: None}
+    found = {r.identity.baseline.config["temperature"]: r.meta.sweep for r in records.scan(tmp_path / "results")[0]}
+    assert found == {5.0: StudyTrial(study="abc", trial="one"), 6.0: None}

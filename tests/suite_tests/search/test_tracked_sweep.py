@@ -113,9 +113,9 @@ def test_one_trial_is_one_run_and_equal_to_the_study(content: dict[str, Any], tm
     by_cell = {record.cell: record for record in records.scan(tmp_path)[0]}
     first = by_cell[runs[0].summary["cells"][0]]
     assert [(row["nre"], row["seed 1000/success_rate"]) for row in curve] == [
-        (point["nre"], point["success_rate"]) for point in first.result["curve"]
+        (point.nre, point.success_rate) for point in first.result.curve
     ]
-    assert first.meta["sweep"]["run"] == runs[0].run["run_id"]
+    assert first.meta.sweep.run == runs[0].run["run_id"]
     assert study.run["run_group"] == found.study_name
 
 

@@ -2,34 +2,82 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from suite.errors import NewerSchema, UserError
-from suite.store import records
-from suite.store.records import Record
+from suite.store import records, schema
+from suite.store.records import FinishedRecord, Record
+from suite.store.schema import SCHEMA, Error, Estimate, FailedResult, Placed
 
 IDENTITY: dict[str, Any] = {
-    "task": {"id": "t", "config": {}},
-    "baseline": {"id": "b", "config": {"batch": 3}},
+    "task": {"id": "t", "config": {}, "source_sha256": "a", "assets": {}},
+    "baseline": {"id": "b", "config": {"batch": 3}, "source_sha256": "c", "control": False},
     "seed": 4,
+    "protocol": "failures-only",
+    "duplicates": "charge",
     "budget": 10,
+    "heldout": "off",
+    "points": "all",
+    "device": "cpu",
+    "threads": 1,
+}
+POINT: dict[str, Any] = {
+    "round": 0,
+    "nre": 0,
+    "success_rate": 0.5,
+    "low": 0.4,
+    "high": 0.6,
+    "estimator": "monte-carlo",
+    "n": 100,
+    "stream": 0,
+    "metrics": {},
+    "distinct_successes": 3,
+    "distinct_share": None,
+    "effective_successes": None,
+    "valid_share": None,
+    "entropy": 1.5,
+    "kl_prior": 0.0,
+    "samples": ["a"],
+    "halves": [20, 50, 30, 50],
+}
+TALLY = {"tokens": 7, "flops": 0.5}
+RESULT: dict[str, Any] = {
+    "status": "finished",
+    "error": None,
+    "curve": [POINT],
+    "base": None,
+    "final": {name: POINT[name] for name in ("round", "nre", *Estimate.__struct_fields__, "stream")},
+    "best": None,
+    "improvement_final": None,
+    "improvement_best": None,
+    "nre": 10,
+    "first_success": None,
+    "successes": 0,
+    "withheld": 0,
+    "heldout_evaluations": 100,
+    "compute": {"training": TALLY, "filtering": TALLY, "verifying": TALLY, "heldout": TALLY},
 }
 
 
-def make(folder: Path, seed: int = 4, **result: Any) -> Record:
+def content_of(seed: int = 4, **result: Any) -> dict[str, Any]:
     identity = IDENTITY | {"seed": seed}
-    cell = records.cell_of(identity)
-    place = folder / "cells" / cell
-    place.mkdir(parents=True)
-    content = {"status": "finished", "final": {"success_rate": 0.5}, "best": None} | result
-    record = Record(cell, identity, content, {"host": "here"}, place)
-    records.write(record)
-    return record
+    parts = {"identity": identity, "result": RESULT | result, "meta": {"host": "here"}}
+    return {"schema": 1, "cell": records.cell_of(identity), **parts}
+
+
+def make(folder: Path, seed: int = 4, **result: Any) -> Record:
+    content = content_of(seed, **result)
+    path = folder / "cells" / content["cell"] / "record.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content))
+    return records.read(path)
 
 
 def test_canonical_text_has_sorted_keys_and_no_blanks() -> None:
@@ -43,7 +91,12 @@ def test_what_json_cannot_say_is_an_error(value: float) -> None:
 
 
 def test_a_cell_is_the_hash_of_its_identity() -> None:
-    text = '{"baseline":{"config":{"batch":3},"id":"b"},"budget":10,"seed":4,"task":{"config":{},"id":"t"}}'
+    text = (
+        '{"baseline":{"config":{"batch":3},"control":false,"id":"b","source_sha256":"c"},"budget":10,"device":"cpu",'
+        '"duplicates":"charge","heldout":"off","points":"all","protocol":"failures-only","seed":4,'
+        '"task":{"assets":{},"config":{},"id":"t","source_sha256":"a"},"threads":1}'
+    )
+    assert records.cell_of(schema.identity_of(IDENTITY)) == records.cell_of(IDENTITY)
     assert records.cell_of(IDENTITY) == hashlib.sha256(text.encode()).hexdigest()[:20]
     assert records.cell_of(dict(reversed(IDENTITY.items()))) == records.cell_of(IDENTITY)
     assert records.cell_of(IDENTITY | {"seed": 5}) != records.cell_of(IDENTITY)
@@ -60,32 +113,60 @@ def test_the_results_folder_is_the_argument_else_the_environment_else_results(mo
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path, seed: int) -> None:
     """A seed beyond 64 bits too: many a fast JSON reader would round it, and the cell would no longer fit."""
     record = make(tmp_path, seed)
+    records.write(record)
     again = records.read(record.folder / "record.json")
     assert again == record
+    assert isinstance(again, FinishedRecord)
     assert (again.task, again.baseline, again.seed, again.status) == ("t", "b", seed, "finished")
-    assert (again.final, again.best) == ({"success_rate": 0.5}, None)
+    assert (again.final, again.best) == (Placed(0.5, 0.4, 0.6, "monte-carlo", 100, round=0, nre=0, stream=0), None)
     assert [path.name for path in record.folder.iterdir()] == ["record.json"]
+    written = json.loads((record.folder / "record.json").read_text())
+    assert {name: written[name] for name in ("schema", "cell", "identity", "result")} == {
+        name: value for name, value in content_of(seed).items() if name != "meta"
+    }
+    assert records.canonical(again.result) == records.canonical(written["result"])
+
+
+def test_a_failed_run_needs_neither_rates_nor_times(tmp_path: Path) -> None:
+    folder = tmp_path / "cells" / "x"
+    folder.mkdir(parents=True)
+    result = {"status": "failed", "error": {"type": "E", "message": "too hot"}}
+    (folder / "record.json").write_text(json.dumps(content_of() | {"result": result}))
+    record = records.read(folder / "record.json")
+    assert not isinstance(record, FinishedRecord)
+    assert record.result == FailedResult(error=Error(type="E", message="too hot"))
+    assert (record.result.nre, record.final, record.result.curve) == (None, None, [])
+    assert records.finished([record]) == []
 
 
 def test_a_record_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     record = make(tmp_path)
     text = (record.folder / "record.json").read_text()
+    broken = msgspec.structs.replace(record.result, improvement_final=float("nan"))
     with pytest.raises(ValueError, match="not JSON compliant"):
-        records.write(Record(record.cell, record.identity, {"x": float("nan")}, {}, record.folder))
+        records.write(dataclasses.replace(record, result=broken))
     assert (record.folder / "record.json").read_text() == text
 
 
 BROKEN: dict[str, tuple[str, str]] = {
-    "text": ("{oops", r"not a record \(DecodeError: .*move the file away"),
-    "list": ("[1, 2]", r"not a record \(TypeError"),
-    "empty": ("", r"not a record \(DecodeError"),
-    "no schema": ("{}", r"not a record \(KeyError: 'schema'\)"),
-    "no identity": ('{"schema": 1, "cell": "x"}', r"not a record \(KeyError: 'identity'\)"),
-    "newer": (f'{{"schema": {records.SCHEMA + 1}}}', "record schema 2, this version reads up to 1; update the suite"),
-    "text schema": ('{"schema": "one"}', r"not a record \(TypeError"),
+    "text": ("{oops", r"not a record \(JSON is malformed.*move the file away"),
+    "list": ("[1, 2]", r"not a record \(Expected `object`, got `array`\)"),
+    "empty": ("", r"not a record \(Input data was truncated"),
+    "no schema": ("{}", r"not a record \(Object missing required field `schema`\)"),
+    "no identity": ('{"schema": 1, "cell": "x"}', r"not a record \(Object missing required field `identity`\)"),
+    "newer": (f'{{"schema": {SCHEMA + 1}}}', "record schema 2, this version reads up to 1; update the suite"),
+    "newer, else like ours": (
+        json.dumps(content_of() | {"schema": SCHEMA + 1}),
+        "record schema 2, this version reads up to 1; update the suite",
+    ),
+    "text schema": ('{"schema": "one"}', r"not a record \(Expected `int`, got `str` - at `\$.schema`\)"),
+    "identity without seed": (
+        json.dumps(content_of() | {"identity": {name: IDENTITY[name] for name in IDENTITY if name != "seed"}}),
+        r"not a record \(Object missing required field `seed` - at `\$.identity`\)",
+    ),
     "other identity": (
-        '{"schema": 1, "cell": "x", "identity": {}, "result": {}, "meta": {}}',
-        "its identity does not hash to its cell x",
+        json.dumps(content_of() | {"cell": "x"}),
+        "its identity does not hash to its cell x; move the file away",
     ),
 }
 
@@ -101,6 +182,32 @@ def test_a_file_that_is_no_record_is_named_in_one_line(tmp_path: Path, name: str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"status": "done"}, "Invalid value 'done' - at `$.result.status`"),
+        ({"curve": []}, "Expected `array` of length >= 1 - at `$.result.curve`"),
+        ({"nre": "many"}, "Expected `int`, got `str` - at `$.result.nre`"),
+        ({"nre": None}, "Expected `int`, got `null` - at `$.result.nre`"),
+        ({"curve": [POINT | {"n": None}]}, "monte-carlo without a number of samples `n` - at `$.result.curve[0]`"),
+        (
+            {"curve": [POINT | {"halves": [1, 2]}]},
+            "Expected `array` of length 4, got 2 - at `$.result.curve[0].halves`",
+        ),
+    ],
+)
+def test_a_record_of_another_shape_is_named_with_the_place(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    """The messages are msgspec's."""
+    with pytest.raises(UserError) as caught:
+        make(tmp_path, **change)
+    path = next(tmp_path.glob("cells/*/record.json"))
+    assert str(caught.value) == f"{path}: not a record ({said}); move the file away"
+
+
+def test_a_field_of_a_later_version_is_passed_over(tmp_path: Path) -> None:
+    assert make(tmp_path, later=7).result == make(tmp_path / "other").result
+
+
 def test_a_missing_or_binary_file_is_no_record(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a record"):
         records.read(tmp_path / "record.json")
@@ -113,7 +220,7 @@ def test_a_scan_gives_records_by_cell_and_one_line_for_every_broken_file(tmp_pat
     good = [make(tmp_path, seed) for seed in range(3)]
     lines = []
     for name, (content, _) in BROKEN.items():
-        if name == "newer":
+        if name.startswith("newer"):
             continue
         folder = tmp_path / "cells" / name
         folder.mkdir()

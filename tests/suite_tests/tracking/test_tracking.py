@@ -8,13 +8,30 @@ import hashlib
 import json
 import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from suite.compute import PHASES
+from suite.store import records
+from suite.store.records import FinishedRecord
+from suite.store.schema import (
+    Best,
+    Compute,
+    FinishedResult,
+    Meta,
+    Placed,
+    Point,
+    Seconds,
+    Tally,
+    identity_of,
+    plain,
+)
 from suite.tracking import run as tracking
 
 NASTY = "<script>alert('1|2')</script>\n| a | b |\r\t\"\\ \u2028é\x00"
@@ -27,52 +44,57 @@ IDENTITY: dict[str, Any] = {
     "duplicates": "charge",
     "budget": 1000,
     "heldout": "exact",
+    "points": "all",
     "device": "cpu",
     "threads": 1,
 }
-META = {"engine": "0.1.0", "commit": None, "dirty": None, "attempt": 1}
+META = Meta(engine="0.1.0", attempt=1)
 
 # A control spends nothing, so its first points share nre 0; null is unknown and 0.0 is a number.
-CURVE: list[dict[str, Any]] = [
-    {"round": 0, "nre": 0, "success_rate": 0.0004, "low": 0.0004, "estimator": "exact", "n": None,
-     "distinct_successes": None, "kl_prior": 0.0, "metrics": {}, "samples": ["1+2=", NASTY]},
-    {"round": 1, "nre": 0, "success_rate": 1 / 3, "low": 1e-17, "estimator": "monte-carlo", "n": 10000,
-     "distinct_successes": 12, "kl_prior": 0.25, "metrics": {"loss": 9.125, "lift": None}, "samples": []},
-    {"round": 2, "nre": 500, "success_rate": None, "low": None, "estimator": "none", "n": None,
-     "distinct_successes": None, "kl_prior": None, "metrics": {"loss": 0.0, "lift": 2}, "samples": ["3+4="]},
-    {"round": 3, "nre": 1000, "success_rate": 0.1 + 0.2, "low": 0.25, "estimator": "exact", "n": None,
-     "distinct_successes": 0, "kl_prior": 4.5, "metrics": {"loss": 1e30}, "samples": ["3+4=", "3+4="]},
-]  # fmt: skip
+UNKNOWN = dict.fromkeys(("distinct_share", "effective_successes", "valid_share", "entropy"))
+CURVE = [Point(**UNKNOWN, **values) for values in [
+    {"round": 0, "nre": 0, "success_rate": 0.0004, "low": 0.0004, "high": None, "estimator": "exact", "n": None,
+     "stream": 0, "distinct_successes": None, "kl_prior": 0.0, "metrics": {}, "samples": ["1+2=", NASTY]},
+    {"round": 1, "nre": 0, "success_rate": 1 / 3, "low": 1e-17, "high": None, "estimator": "monte-carlo", "n": 10000,
+     "stream": 1, "distinct_successes": 12, "kl_prior": 0.25, "metrics": {"loss": 9.125}, "samples": []},
+    {"round": 2, "nre": 500, "success_rate": None, "low": None, "high": None, "estimator": "none", "n": None,
+     "stream": 2, "distinct_successes": None, "kl_prior": None, "metrics": {"loss": 0.0, "lift": 2.0},
+     "quantities": {"modes": 3.0, "spread": None}, "samples": ["3+4="]},
+    {"round": 3, "nre": 1000, "success_rate": 0.1 + 0.2, "low": 0.25, "high": None, "estimator": "exact", "n": None,
+     "stream": 3, "distinct_successes": 0, "kl_prior": 4.5, "metrics": {"loss": 1e30}, "samples": ["3+4=", "3+4="]},
+]]  # fmt: skip
 
 ROWS = [
-    {"round": 0, "nre": 0, "success_rate": 0.0004, "low": 0.0004, "kl_prior": 0.0},
-    {"round": 1, "nre": 0, "success_rate": 1 / 3, "low": 1e-17, "n": 10000, "distinct_successes": 12,
+    {"round": 0, "nre": 0, "stream": 0, "success_rate": 0.0004, "low": 0.0004, "kl_prior": 0.0},
+    {"round": 1, "nre": 0, "stream": 1, "success_rate": 1 / 3, "low": 1e-17, "n": 10000, "distinct_successes": 12,
      "kl_prior": 0.25, "method/loss": 9.125},
-    {"round": 2, "nre": 500, "method/loss": 0.0, "method/lift": 2},
-    {"round": 3, "nre": 1000, "success_rate": 0.1 + 0.2, "low": 0.25, "distinct_successes": 0, "kl_prior": 4.5,
-     "method/loss": 1e30},
+    {"round": 2, "nre": 500, "stream": 2, "method/loss": 0.0, "method/lift": 2.0, "task/modes": 3.0},
+    {"round": 3, "nre": 1000, "stream": 3, "success_rate": 0.1 + 0.2, "low": 0.25, "distinct_successes": 0,
+     "kl_prior": 4.5, "method/loss": 1e30},
 ]  # fmt: skip
 """The numbers of CURVE, one row for each point, copied by hand."""
 
-RECORD: dict[str, Any] = {
-    "schema": 1,
-    "identity": IDENTITY,
-    "result": {
-        "status": "finished",
-        "error": None,
-        "curve": CURVE,
-        "base": {"round": 0, "nre": 0, "success_rate": 0.0004, "low": 0.0004, "high": 0.0004},
-        "final": {k: v for k, v in CURVE[3].items() if k not in ("samples", "metrics")},
-        "best": {"round": 1, "nre": 0, "success_rate": 1 / 3, "selected_on": "same"},
-        "improvement_final": 750.0,
-        "improvement_best": 833.25,
-        "nre": 1000,
-        "first_success": None,
-        "successes": 0,
-        "compute": {"training": {"tokens": 5, "flops": 2e9}, "heldout": {"tokens": 1, "flops": 0.0}},
-    },
-    "meta": {"seconds": {"training": 1.5, "total": 4.0}},
-}
+TALLIES = {phase: Tally(5, 2e9) for phase in PHASES}
+RESULT = FinishedResult(
+    curve=CURVE,
+    base=Placed(0.0004, 0.0004, 0.0004, "exact", None, round=0, nre=0, stream=0),
+    final=Placed(0.1 + 0.2, 0.25, None, "exact", None, round=3, nre=1000, stream=3),
+    best=Best(1 / 3, None, None, "exact", None, round=1, nre=0, stream=1, selected_on="same"),
+    improvement_final=750.0,
+    improvement_best=833.25,
+    nre=1000,
+    first_success=None,
+    successes=0,
+    withheld=0,
+    heldout_evaluations=None,
+    compute=Compute(**TALLIES),
+)
+SECONDS = Seconds(training=1.5, filtering=1.0, verifying=1.0, heldout=0.5, total=4.0)
+
+
+def record_of(result: FinishedResult, cell: Path) -> FinishedRecord:
+    meta = msgspec.structs.replace(META, seconds=SECONDS)
+    return FinishedRecord(cell.name, identity_of(IDENTITY), result, meta, cell)
 
 
 def forget_the_environment(patch: pytest.MonkeyPatch, home: Path) -> None:
@@ -90,15 +112,15 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def open_run(cell: Path, mode: str = "offline") -> tracking.Tracker:
     cell.mkdir(parents=True, exist_ok=True)
-    (cell / "record.json").write_text(json.dumps(RECORD))
-    return tracking.start(mode, folder=cell, identity=IDENTITY, meta=META)
+    records.write(record_of(RESULT, cell))
+    return tracking.start(mode, folder=cell, identity=identity_of(IDENTITY), meta=META)
 
 
 def write_run(cell: Path) -> tracking.Tracker:
     tracker = open_run(cell)
     for point in CURVE:
         tracker.point(point)
-    tracker.finish(RECORD)
+    tracker.finish(record_of(RESULT, cell))
     return tracker
 
 
@@ -159,7 +181,7 @@ def test_every_metric_is_drawn_against_nre(log: list[dict[str, Any]]) -> None:
 def test_config_group_and_tags_say_what_was_run(log: list[dict[str, Any]]) -> None:
     (run,) = of_type(log, "run")
     config = {k: v for k, v in run["config"]["update"].items() if k != "_wandb"}
-    assert config == {"cell": "0123456789abcdef0123", **IDENTITY, "meta": META}
+    assert config == {"cell": "0123456789abcdef0123", **IDENTITY, "meta": plain(META)}
     assert run["run_group"] == "addition-v1/blind"
     assert run["job_type"] == "run"
     assert run["tags"] == ["addition-v1", "blind", "failures-only", "control"]
@@ -172,25 +194,27 @@ def test_summary_is_the_result(log: list[dict[str, Any]]) -> None:
     values = summary(log)
     assert values.pop("samples")["nrows"] == 5
     assert values == {
-        "base": {"round": 0, "nre": 0, "success_rate": 0.0004, "low": 0.0004, "high": 0.0004},
-        "final": {"round": 3, "nre": 1000, "success_rate": 0.1 + 0.2, "low": 0.25, "estimator": "exact",
-                  "distinct_successes": 0, "kl_prior": 4.5},
-        "best": {"round": 1, "nre": 0, "success_rate": 1 / 3, "selected_on": "same"},
+        "base": {"round": 0, "nre": 0, "stream": 0, "success_rate": 0.0004, "low": 0.0004, "high": 0.0004,
+                 "estimator": "exact"},
+        "final": {"round": 3, "nre": 1000, "stream": 3, "success_rate": 0.1 + 0.2, "low": 0.25, "estimator": "exact"},
+        "best": {"round": 1, "nre": 0, "stream": 1, "success_rate": 1 / 3, "estimator": "exact",
+                 "selected_on": "same"},
         "improvement_final": 750.0,
         "improvement_best": 833.25,
         "nre": 1000,
         "successes": 0,
+        "withheld": 0,
         "distinct_successes": 0,
         "nre_to_10x": 1000,
-        "compute": {"training": {"tokens": 5, "flops": 2e9}, "heldout": {"tokens": 1, "flops": 0.0}},
-        "seconds": {"training": 1.5, "total": 4.0},
+        "compute": {phase: {"tokens": 5, "flops": 2e9} for phase in PHASES},
+        "seconds": {"training": 1.5, "filtering": 1.0, "verifying": 1.0, "heldout": 0.5, "total": 4.0},
     }  # fmt: skip
 
 
 def test_nre_to_10x_is_left_out_where_it_was_not_reached() -> None:
     """Without its last point the curve has no point that is surely above 0.004: the second's lower bound is 1e-17."""
-    result = {**RECORD["result"], "curve": CURVE[:3]}
-    assert "nre_to_10x" not in tracking._summary({**RECORD, "result": result})
+    assert "nre_to_10x" in tracking._summary(RESULT, None)
+    assert "nre_to_10x" not in tracking._summary(msgspec.structs.replace(RESULT, curve=CURVE[:3]), None)
 
 
 def test_samples_survive_in_a_table(cell: Path, log: list[dict[str, Any]]) -> None:
@@ -226,7 +250,7 @@ def test_an_aborted_run_fails_and_has_no_result(tmp_path: Path) -> None:
     tracker = open_run(tmp_path / "cell")
     tracker.point(CURVE[1])
     tracker.abort("ZeroDivisionError: somewhere")
-    tracker.finish(RECORD)
+    tracker.finish(record_of(RESULT, tmp_path / "cell"))
     log = inspect(tmp_path / "cell")
     assert history(log) == [ROWS[1]]
     assert summary(log) == {"error": "ZeroDivisionError: somewhere"}
@@ -234,16 +258,16 @@ def test_an_aborted_run_fails_and_has_no_result(tmp_path: Path) -> None:
 
 
 def test_a_run_without_heldout_measurement_or_samples_is_tracked(tmp_path: Path) -> None:
-    point: dict[str, Any] = {"round": 0, "nre": 250, "success_rate": None, "metrics": {}, "samples": []}
+    point = msgspec.structs.replace(CURVE[2], round=0, nre=250, stream=0, metrics={}, quantities=None, samples=[])
     nothing = dict.fromkeys(("base", "final", "best", "improvement_final", "improvement_best", "first_success"))
-    result = {**RECORD["result"], **nothing, "curve": [point], "nre": 250}
+    result = msgspec.structs.replace(RESULT, **nothing, curve=[point], nre=250)
     tracker = open_run(tmp_path / "cell")
     tracker.point(point)
-    tracker.finish({**RECORD, "result": result})
+    tracker.finish(record_of(result, tmp_path / "cell"))
     log = inspect(tmp_path / "cell")
     assert tracker.status == "offline"
-    assert history(log) == [{"round": 0, "nre": 250}]
-    assert summary(log).keys() == {"nre", "successes", "compute", "seconds", "samples"}
+    assert history(log) == [{"round": 0, "nre": 250, "stream": 0}]
+    assert summary(log).keys() == {"nre", "successes", "withheld", "compute", "seconds", "samples"}
 
 
 @pytest.mark.slow
@@ -255,34 +279,34 @@ def test_runs_in_one_process_are_quiet_and_do_not_mix(tmp_path: Path, capfd: pyt
     for tracker, points in ((one, CURVE[:1]), (two, CURVE[1:3])):
         for point in points:
             tracker.point(point)
-    one.finish(RECORD)
-    two.finish(RECORD)
+    one.finish(record_of(RESULT, tmp_path / "one"))
+    two.finish(record_of(RESULT, tmp_path / "two"))
     assert capfd.readouterr() == ("", "")
     assert history(inspect(tmp_path / "one")) == ROWS[:1]
     assert history(inspect(tmp_path / "two")) == ROWS[1:3]
 
 
 WORKER = """
-import json, pathlib
+import pathlib, pickle
 from suite.tracking import run as tracking
-folder, case = pathlib.Path({folder!r}), json.loads({case!r})
+folder, record = pathlib.Path({folder!r}), pickle.loads({record!r})
 (folder / "record.json").write_text("{{}}")
-tracker = tracking.start("offline", folder=folder, identity=case["identity"], meta={{}})
-for point in case["record"]["result"]["curve"]:
+tracker = tracking.start("offline", folder=folder, identity=record.identity, meta=record.meta)
+for point in record.result.curve:
     tracker.point(point)
-tracker.finish(case["record"])
+tracker.finish(record)
 """
 
 
 @pytest.mark.slow
 def test_spawned_workers_track_their_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     cells = [tmp_path / str(i) for i in range(3)]
-    case = json.dumps({"identity": IDENTITY, "record": RECORD})
+    record = pickle.dumps(record_of(RESULT, tmp_path))
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(2, mp_context=spawn) as pool:
         for folder in cells:
             folder.mkdir()
-        scripts = [WORKER.format(folder=str(folder), case=case) for folder in cells]
+        scripts = [WORKER.format(folder=str(folder), record=record) for folder in cells]
         assert list(pool.map(exec, scripts)) == [None, None, None]
     assert capfd.readouterr() == ("", "")
     assert [history(inspect(folder)) for folder in cells] == [ROWS, ROWS, ROWS]
@@ -290,8 +314,8 @@ def test_spawned_workers_track_their_runs(tmp_path: Path, capfd: pytest.CaptureF
 
 def test_off_imports_nothing_and_writes_nothing(tmp_path: Path) -> None:
     script = WORKER.replace('"offline"', '"off"') + "import sys; assert 'wandb' not in sys.modules"
-    case = json.dumps({"identity": IDENTITY, "record": RECORD})
-    command = [sys.executable, "-c", script.format(folder=str(tmp_path), case=case)]
+    record = pickle.dumps(record_of(RESULT, tmp_path))
+    command = [sys.executable, "-c", script.format(folder=str(tmp_path), record=record)]
     root = Path(tracking.__file__).parents[2]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=root)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -392,7 +416,7 @@ def test_the_project_comes_from_the_environment(
 
 def test_a_long_id_is_cut_to_the_64_characters_that_a_tag_may_have(asked: dict[str, Any], tmp_path: Path) -> None:
     baseline = {**IDENTITY["baseline"], "id": "package." * 20 + "module:run", "control": False}
-    tracking.start("offline", folder=tmp_path, identity={**IDENTITY, "baseline": baseline}, meta={})
+    tracking.start("offline", folder=tmp_path, identity=identity_of({**IDENTITY, "baseline": baseline}), meta=META)
     assert asked["tags"] == ["addition-v1", "package." * 8, "failures-only"]
 
 

@@ -124,15 +124,15 @@ def test_an_agent_runs_three_trials_of_a_committed_sweep_from_any_folder(tmp_pat
     assert done.returncode == 0, done.stderr
     found, broken = records.scan(tmp_path / "results")
     assert not broken
-    ran = {r.meta["sweep"]["trial"]: r for r in found}
+    ran = {r.meta.sweep.trial: r for r in found}
     assert ran.keys() == trials.keys()
     for name, record in ran.items():
-        config = record.identity["baseline"]["config"]
-        assert record.meta["sweep"]["study"] == SWEEP
+        config = record.identity.baseline.config
+        assert record.meta.sweep.study == SWEEP
         assert {field: config[field] for field in trials[name].keys() - set(NAMES)} == {
             field: value for field, value in trials[name].items() if field not in NAMES
         }
-        assert (record.task, record.seed, record.identity["budget"]) == ("gaussian-tune-v1", 1000, constants["budget"])
+        assert (record.task, record.seed, record.identity.budget) == ("gaussian-tune-v1", 1000, constants["budget"])
     for name in trials:
         assert len(list((tmp_path / "results" / "trials" / name / "wandb").glob("offline-run-*"))) == 1
 

@@ -264,16 +264,16 @@ def test_the_exact_rate_lies_in_the_monte_carlo_interval_at_every_checkpoint(tmp
         for heldout in ("exact", "10000")
     )
     assert exact.status == counted.status == "finished"
-    checkpoints = len(exact.result["curve"])
+    checkpoints = len(exact.result.curve)
     assert checkpoints == 4
-    for truth, estimate in zip(exact.result["curve"], counted.result["curve"], strict=True):
-        assert truth["metrics"] == estimate["metrics"]  # the same policies
-        hits, n = round(estimate["success_rate"] * 10_000), 10_000
+    for truth, estimate in zip(exact.result.curve, counted.result.curve, strict=True):
+        assert truth.metrics == estimate.metrics  # the same policies
+        hits, n = round(estimate.success_rate * 10_000), 10_000
         alpha = 1e-3 / checkpoints
         low = stats.beta.ppf(alpha / 2, hits, n - hits + 1) if hits else 0.0
         high = stats.beta.ppf(1 - alpha / 2, hits + 1, n - hits)
-        assert low <= truth["success_rate"] <= high
-    assert exact.result["curve"][-1]["success_rate"] > 3 * exact.result["curve"][0]["success_rate"]
+        assert low <= truth.success_rate <= high
+    assert exact.result.curve[-1].success_rate > 3 * exact.result.curve[0].success_rate
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ def test_a_manifest_that_is_none_is_refused(copied: Path) -> None:
 def test_the_cell_knows_the_files_and_damage_is_found_before_a_run(tmp_path: Path, copied: Path) -> None:
     identity = identify(CellSpec("addition-v1", "pretrained", heldout="off"))
     manifest = json.loads((copied / "manifest.json").read_text())
-    assert identity.content["task"]["assets"] == manifest["files"]
+    assert identity.content.task.assets == manifest["files"]
     (copied / "target.safetensors").write_bytes(b"")
     kept_task.cache_clear()
     with pytest.raises(UserError, match=r"target\.safetensors: sha256"):

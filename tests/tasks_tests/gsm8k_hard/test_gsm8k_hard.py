@@ -208,8 +208,8 @@ def test_a_baseline_runs_and_its_record_is_verified(tmp_path: Path, model: Path,
         results=tmp_path,
         tracking="off",
     )
-    assert record.status == "finished", record.result["error"]
-    assert set(record.identity["task"]["assets"]) == {"model", "question"}
+    assert record.status == "finished", record.result.error
+    assert set(record.identity.task.assets) == {"model", "question"}
     assert (record.folder / "policy-final.safetensors").exists()
     (verdict,) = verify(tmp_path)
     assert verdict.verified, [check for check in verdict.checks if not check.ok]
