@@ -8,15 +8,16 @@ and always pass :func:`build`.
 from __future__ import annotations
 
 import ast
-import contextlib
 import dataclasses
 import difflib
 import json
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar, Union
+
+import msgspec
 
 from suite.errors import UserError
 
@@ -24,7 +25,6 @@ T = TypeVar("T")
 Bounds = tuple[float | None, float | None]
 _KEY = "suite"
 _NULLS = ("null", "none", "None")
-_BOOLS = {"true": True, "True": True, "1": True, "false": False, "False": False, "0": False}
 
 
 class FieldSpec(NamedTuple):
@@ -219,10 +219,28 @@ def _convert(raw: object, hint: Any, default: object) -> Any:
         return dict(_object(raw))
     if dataclasses.is_dataclass(hint):
         return _convert_nested(raw, typing.cast(type, hint), default)
-    convert: dict[Any, Callable[[object], Any]] = {bool: _bool, int: _int, float: _float, str: _str}
-    if hint not in convert:
+    if hint not in (bool, int, float, str):
         raise UserError(f"a configuration field cannot be of type {hint}")
-    return convert[hint](raw)
+    return _plain(raw, hint)
+
+
+def _plain(raw: object, hint: type[T]) -> T:
+    """`raw` as a truth value, a number or text; text is read as what it says, 3.0 is whole, True is no number.
+
+    Raises:
+        ValueError: it is none, or not finite.
+    """
+    if not isinstance(raw, bool | str) and isinstance(raw, typing.SupportsFloat):
+        raw = _number(raw)
+    value = msgspec.convert(raw, hint, strict=hint is bool and not isinstance(raw, str))
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("not finite")
+    return value
+
+
+def _number(raw: typing.SupportsFloat) -> int | float:
+    """A number of another library, as NumPy's, as Python's own."""
+    return raw.__index__() if isinstance(raw, typing.SupportsIndex) else float(raw)
 
 
 def _convert_union(raw: object, args: tuple[Any, ...], default: object) -> Any:
@@ -266,43 +284,6 @@ def _parse(text: str) -> object:
         return json.loads(text)
     except json.JSONDecodeError:
         return ast.literal_eval(text)
-
-
-def _bool(raw: object) -> bool:
-    if isinstance(raw, bool):
-        return raw
-    if isinstance(raw, str) and raw in _BOOLS:
-        return _BOOLS[raw]
-    raise TypeError("not a truth value")
-
-
-def _int(raw: object) -> int:
-    if isinstance(raw, bool):
-        raise TypeError("not a number")
-    if isinstance(raw, typing.SupportsIndex):
-        return raw.__index__()
-    if isinstance(raw, str):
-        with contextlib.suppress(ValueError):
-            return int(raw)
-    value = _float(raw)
-    if value != int(value):
-        raise ValueError("not whole")
-    return int(value)
-
-
-def _float(raw: object) -> float:
-    if isinstance(raw, bool) or not isinstance(raw, typing.SupportsFloat | str):
-        raise TypeError("not a number")
-    value = float(raw)
-    if not math.isfinite(value):
-        raise ValueError("not finite")
-    return value
-
-
-def _str(raw: object) -> str:
-    if not isinstance(raw, str):
-        raise TypeError("not text")
-    return raw
 
 
 def _check_law(spec: FieldSpec, value: Any, what: str) -> None:
