@@ -137,7 +137,7 @@ def test_held_out_measurements_of_a_costly_verifier_are_not_paid_again(
     disturbed, undisturbed = run(tmp_path / "disturbed", -1), run(tmp_path / "calm", -1)
     assert asked == [50] * (6 + 6)
     assert canonical(disturbed.result) == canonical(undisturbed.result)
-    assert disturbed.result["heldout_evaluations"] == disturbed.meta["heldout_asked"] == 300
+    assert disturbed.result.heldout_evaluations == disturbed.meta.heldout_asked == 300
 
 
 def test_held_out_samples_of_a_measurement_that_was_cut_off_are_counted(
@@ -158,5 +158,5 @@ def test_held_out_samples_of_a_measurement_that_was_cut_off_are_counted(
     with pytest.raises(KeyboardInterrupt):
         suite.run(*references, **options)  # type: ignore[arg-type]
     record = suite.run(*references, **options)  # type: ignore[arg-type]
-    assert (record.result["heldout_evaluations"], record.meta["heldout_asked"]) == (300, 350)
+    assert (record.result.heldout_evaluations, record.meta.heldout_asked) == (300, 350)
     assert spent(record) == [100, 350]

@@ -103,9 +103,9 @@ def test_force_keeps_the_ledger_of_a_run_that_left_no_record(run: Run) -> None:
     first = run()
     (first.folder / "record.json").unlink()
     paid = (first.folder / "ledger.sqlite").read_bytes()
-    assert run(force=True).meta["attempt"] == 2
+    assert run(force=True).meta.attempt == 2
     (first.folder / "ledger.sqlite").write_bytes(b"")
-    assert run(force=True).meta["attempt"] == 3
+    assert run(force=True).meta.attempt == 3
     assert [(first.folder / f"ledger-{n}.sqlite").read_bytes() for n in (1, 2)] == [paid, b""]
 
 

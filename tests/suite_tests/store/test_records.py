@@ -201,7 +201,7 @@ def test_a_record_of_another_shape_is_named_with_the_place(tmp_path: Path, chang
     with pytest.raises(UserError) as caught:
         make(tmp_path, **change)
     path = next(tmp_path.glob("cells/*/record.json"))
-    assert str(caught.value) == f"{path}: not a record ({said}); move the file away"
+    assert str(caught.value) == f"{path}: not a record ({said}); {records.AGAIN}"
 
 
 def test_a_field_of_a_later_version_is_passed_over(tmp_path: Path) -> None:
