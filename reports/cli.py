@@ -18,9 +18,7 @@ from suite.errors import UserError
 from suite.store.records import results_folder
 
 if TYPE_CHECKING:
-    from rich.console import Group
-
-    from reports.board.row import Row
+    from reports.report import Report
     from suite.store.records import Record
 
 KINDS: dict[str, Callable[[Record], Sequence[str]]] = {
@@ -68,9 +66,9 @@ def report(
     """
     from rich.console import Console
 
-    from reports import figures, page
-    from reports.board import leaderboard
-    from reports.read import origin, select, wandb_source
+    from reports import page
+    from reports import report as reporting
+    from reports.read import select, wandb_source
     from reports.tables import terminal
     from reports.write import outputs, wandb_target
 
@@ -85,42 +83,38 @@ def report(
     for kind, of in KINDS.items():
         records = _only(records, kind, filters[f"{kind}s"], of)
     _only(records, "baseline", baselines, lambda record: (record.baseline,))
-    kept, left_out = select.current(records)
-    select.check_some_finished(kept)
-    rows = leaderboard.rows(kept)
-    if baselines:
-        rows = [row for row in rows if row.baseline in _names(baselines)]
-    folder = out or results_folder(results[0] if results else None) / "report"
     skipped = [f"{len(broken)} broken files skipped"] if broken else []
-    shown = {cell for row in rows for cell in row.cells}
-    behind = [record for record in kept if record.cell in shown]
-    made = origin.of(behind)
-    files = _tables(rows)
-    drawn, undrawn = ([], []) if tables_only else figures.of_report(behind, rows)
-    notes = [*fetched, *skipped, *broken, *left_out, *select.notices(kept), *undrawn]
+    made = reporting.make(
+        records, baselines=_names(baselines), notes=[*fetched, *skipped, *broken], draw=not tables_only
+    )
+    folder = out or results_folder(results[0] if results else None) / "report"
+    files = outputs.of_tables(made.rows)
     if not tables_only:
-        files["leaderboard.html"] = page.render(behind, rows, drawn, notes, made).encode()
-    written = files | outputs.of_figures(drawn)
+        files["leaderboard.html"] = page.render(made).encode()
+    written = files | outputs.of_figures(made.figures)
     outputs.write(folder, written)
-    Console().print(terminal.to_console(rows))
+    Console().print(terminal.to_console(made.rows))
     if readme is not None:
-        _fill(readme, terminal.to_console(rows), [folder / f"figures/{item.name}.png" for item in drawn], made)
-    click.echo(f"{made}\nwrote {', '.join(files)}{f' and {len(drawn)} figures' if drawn else ''} to {folder}")
+        _fill(readme, made, folder)
+    pictures = f" and {len(made.figures)} figures" if made.figures else ""
+    click.echo(f"{made.origin}\nwrote {', '.join(files)}{pictures} to {folder}")
     if mirror is not None:
-        click.echo(mirror.send(folder, written, rows, drawn, made))
-    for line in notes:
+        click.echo(mirror.send(made, folder, written))
+    for line in made.notes:
         click.echo(f"note: {plain(line)}", err=True)
 
 
-def _fill(readme: Path, table: Group, pictures: Sequence[Path], made: str) -> None:
+def _fill(readme: Path, report: Report, folder: Path) -> None:
     """Put the table as plain text, and the curves, into the marked block of a Markdown file."""
     from rich.console import Console
 
+    from reports.tables import terminal
+
     console = Console(width=80, file=io.StringIO(), color_system=None)
     with console.capture() as captured:
-        console.print(table)
-    curves = [path for path in pictures if path.name.startswith("curves-")]
-    marked.fill(readme, marked.block(captured.get(), curves, made, beside=readme))
+        console.print(terminal.to_console(report.rows))
+    curves = [folder / f"figures/{item.name}.png" for item in report.figures if item.name.startswith("curves-")]
+    marked.fill(readme, marked.block(captured.get(), curves, report.origin, beside=readme))
 
 
 def _names(given: Iterable[str]) -> list[str]:
@@ -137,22 +131,3 @@ def _only(
         if name not in present:
             raise UserError(f"--{kind} {name!r}: no record of it here{nearest(name, present)}")
     return [record for record in records if not names or set(names) & set(of(record))]
-
-
-def _tables(rows: Sequence[Row]) -> dict[str, bytes]:
-    """File name -> content: the tables of all rows."""
-    from reports.board import overall, significance
-    from reports.tables import render as tables
-
-    pairs, together = significance.tests(rows), overall.overall(rows)
-    made = {
-        "leaderboard.md": tables.to_markdown(rows),
-        "leaderboard.csv": tables.to_csv(rows),
-        "leaderboard.json": tables.to_json(rows),
-        "leaderboard.tex": tables.to_latex(rows),
-        "significance.md": significance.to_markdown(rows, pairs),
-        "significance.csv": significance.to_csv(pairs),
-        "overall.md": overall.to_markdown(together),
-        "overall.csv": overall.to_csv(together),
-    }
-    return {name: text.encode() for name, text in made.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from reports import stats
@@ -25,18 +25,23 @@ def rows(records: Sequence[Record]) -> list[Row]:
     devices or thread counts. Records that :func:`reports.read.select.current` leaves out do not count.
     """
     kept, _ = select.current(records)
-    groups: dict[Hashable, list[Record]] = {}
-    for record in sorted(kept, key=lambda r: r.seed):
-        groups.setdefault(select.row_key(record), []).append(record)
-    tasks, configs = labels(list(groups.values()))
+    groups = select.by_row(kept)
+    tasks, configs = labels(groups)
     bases = base_rates(kept)
     entrants = [
         Entrant.of(group, task, config, bases.get(base_key(group[0]), stats.Estimate(None, None, None)))
-        for group, task, config in zip(groups.values(), tasks, configs, strict=True)
+        for group, task, config in zip(groups, tasks, configs, strict=True)
     ]
-    arenas, settings = _grouped(entrants, Entrant.arena), _grouped(entrants, Entrant.setting)
+    settings: dict[Hashable, list[Entrant]] = {}
+    for one in entrants:
+        settings.setdefault(select.setting_key(one.records[0]), []).append(one)
     places = {id(one): place for peers in settings.values() for one, place in _places(peers)}
-    return sorted((_row(one, arenas[one.arena()], places[id(one)]) for one in entrants), key=_order)
+    controls = {id(one.records): one for one in entrants if one.control}
+    made: list[Row] = []
+    for peers in settings.values():
+        rivals = select.rivals(peers[0].records[0], [one.records for one in controls.values()])
+        made += [_row(one, [controls[id(group)] for group in rivals], places[id(one)]) for one in peers]
+    return sorted(made, key=_order)
 
 
 def base_key(record: Record) -> tuple[Hashable, ...]:
@@ -75,23 +80,13 @@ class Entrant:
     def name(self) -> str:
         return f"{self.records[0].baseline} ({self.config})" if self.config else self.records[0].baseline
 
-    def arena(self) -> tuple[Hashable, ...]:
-        """What a method and the controls it is held against have in common."""
-        first = self.records[0]
-        return (*select.task_key(first), first.identity.protocol, first.identity.budget, first.identity.heldout)
 
-    def setting(self) -> tuple[Hashable, ...]:
-        """What rows of one table have in common."""
-        return (*self.arena(), self.records[0].identity.duplicates)
-
-
-def headline(entrant: Entrant, arena: Sequence[Entrant]) -> dict[str, Any]:
-    """The fields of a row on the best oracle-free control of its arena and the improvement over it.
+def headline(entrant: Entrant, rivals: Sequence[Entrant]) -> dict[str, Any]:
+    """The fields of a row on the best oracle-free control that serves it and the improvement over it.
 
     The control shown is the one with the largest geometric mean of the final rate. The interval is against the
     best, whichever truly is: it takes in every control that can be tested.
     """
-    rivals = [other for other in arena if other.control]
     known = [(level, rival) for rival in rivals if (level := rival.final.geomean.value) is not None]
     if not known:
         if entrant.records[0].identity.heldout == "off":
@@ -142,15 +137,6 @@ def _headline(control: str | None, level: float | None, caveats: str, improvemen
     }
 
 
-def _grouped(
-    entrants: Iterable[Entrant], key: Callable[[Entrant], tuple[Hashable, ...]]
-) -> dict[tuple[Hashable, ...], list[Entrant]]:
-    groups: dict[tuple[Hashable, ...], list[Entrant]] = {}
-    for entrant in entrants:
-        groups.setdefault(key(entrant), []).append(entrant)
-    return groups
-
-
 def _places(peers: Sequence[Entrant]) -> list[tuple[Entrant, stats.Rank | None]]:
     samples = [peer.final.sample for peer in peers]
     return list(zip(peers, stats.ranks(samples, stats.pairs(samples)), strict=True))
@@ -194,7 +180,7 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _row(entrant: Entrant, arena: Sequence[Entrant], rank: stats.Rank | None) -> Row:
+def _row(entrant: Entrant, rivals: Sequence[Entrant], rank: stats.Rank | None) -> Row:
     first, finished = entrant.records[0], entrant.finished
     identity = first.identity
     final, base = entrant.final, entrant.final.base
@@ -228,7 +214,7 @@ def _row(entrant: Entrant, arena: Sequence[Entrant], rank: stats.Rank | None) ->
         success_final_seeds_high=final.highs,
         best_selected_on=_words(record.best.selected_on for record in finished if record.best) or None,
         cells=tuple(record.cell for record in entrant.records),
-        **headline(entrant, arena),
+        **headline(entrant, rivals),
         **final.summary("final"),
         **final.deployed(),
         **Rates.of([record.best for record in finished], base).summary("best"),

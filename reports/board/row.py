@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
+from collections.abc import Iterable, Iterator
 
 from reports.stats import Sample
 
@@ -166,3 +168,9 @@ class Row:
         if not known or len(known) < len(self.seed_list):
             return Sample((), (), ())
         return Sample(*zip(*known, strict=True))
+
+
+def blocks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """The rows of one setting after another."""
+    for _, block in itertools.groupby(rows, key=lambda row: row.setting):
+        yield list(block)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reports.board.row import Row
+from reports.board.row import Row, blocks
 from reports.figures import style
 from reports.tables.columns import untestable
-from reports.tables.render import blocks, title
+from reports.tables.render import title
 from reports.tables.text import plain
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports import stats
-from reports.board.row import Row
+from reports.board.row import Row, blocks
 from reports.figures import style
 from reports.read.series import flops
-from reports.tables.render import blocks, title
+from reports.tables.render import title
 from reports.tables.text import plain
 from suite.store.records import FinishedRecord, Record, finished
 from suite.store.schema import rate_of

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from reports import stats
-from reports.board.row import Row
+from reports.board.row import Row, blocks
 from reports.figures import style
 from reports.read import series
 from reports.read.series import Which
-from reports.tables.render import blocks, title
+from reports.tables.render import title
 from reports.tables.text import plain, rate
 from suite.store.records import FinishedRecord, Record, finished
 

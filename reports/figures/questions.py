@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from reports.board.row import Row
+from reports.board.row import Row, blocks
 from reports.figures import style
 from reports.read import series
 from reports.read.series import At
-from reports.tables.render import blocks
 from reports.tables.text import plain, rate
 from suite.store.records import FinishedRecord, Record, finished
 

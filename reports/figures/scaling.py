@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from reports import stats
 from reports.board import leaderboard
 from reports.figures import style
 from reports.read import select
 from reports.tables.text import plain
+from suite.measure.means import geometric_mean
 from suite.store.records import Record, canonical, finished
 from suite.store.schema import rate_of
 
@@ -43,12 +43,12 @@ def figure(records: Sequence[Record], paper: Mapping[int, float] | None = None) 
     colours = style.colours(name for name, _, _ in groups)
     with style.canvas(8, 4.4 * len(groups)) as drawing:
         axes = drawing.subplots(len(groups), squeeze=False)[:, 0]
-        places = arenas(records)
+        places = settings(records)
         for ax, ((name, _, where), group) in zip(axes, groups.items(), strict=True):
-            alike = places[where]
+            first = places[where]
             _panel(ax, name, group, colours[name])
-            ax.set_title(plain(alike[0].task))
-            for control, gains in controls(alike).items():
+            ax.set_title(plain(first.task))
+            for control, gains in controls(records, first).items():
                 if mean := geometric_mean(gains):
                     colour = style.colours([control])[control]
                     ax.axhline(mean, linestyle=":", color=colour, label=f"control: {control}")
@@ -62,14 +62,14 @@ def figure(records: Sequence[Record], paper: Mapping[int, float] | None = None) 
 
 
 def by_epochs(records: Sequence[Record]) -> dict[tuple[str, str, Hashable], Scaling]:
-    """{(baseline, its other fields, arena): {epochs: improvement of every seed}}, epochs ascending."""
+    """{(baseline, its other fields, setting): {epochs: improvement of every seed}}, epochs ascending."""
     groups: dict[tuple[str, str, Hashable], Scaling] = defaultdict(lambda: defaultdict(list))
     for record, gain in improvements(records):
         config = record.identity.baseline.config
         epochs = config.get(FIELD)
         if isinstance(epochs, int) and not record.identity.baseline.control:
             rest = {name: value for name, value in config.items() if name != FIELD}
-            groups[record.baseline, canonical(rest), arena(record)][epochs].append(gain)
+            groups[record.baseline, canonical(rest), select.setting_key(record)][epochs].append(gain)
     return {key: dict(sorted(group.items())) for key, group in groups.items()}
 
 
@@ -82,38 +82,29 @@ def improvements(records: Sequence[Record]) -> Iterator[tuple[Record, float]]:
             yield record, final / base
 
 
-def arena(record: Record) -> Hashable:
-    """What runs must share to stand in one panel."""
-    own = record.identity
-    return (*select.task_key(record), own.protocol, own.duplicates, own.budget, own.heldout)
-
-
-def arenas(records: Sequence[Record]) -> dict[Hashable, list[Record]]:
-    """The records of each arena, in the order of their first."""
-    places: dict[Hashable, list[Record]] = defaultdict(list)
+def settings(records: Sequence[Record]) -> dict[Hashable, Record]:
+    """The first record of each setting, by :func:`reports.read.select.setting_key`."""
+    places: dict[Hashable, Record] = {}
     for record in records:
-        places[arena(record)].append(record)
+        places.setdefault(select.setting_key(record), record)
     return places
 
 
-def controls(records: Sequence[Record]) -> dict[str, list[float]]:
-    """{control: final improvement of every seed}."""
+def controls(records: Sequence[Record], of: Record) -> dict[str, list[float]]:
+    """{control: final improvement of every seed}, of the controls that a run is held against, as in the leaderboard."""
+    groups = select.rivals(of, [group for group in select.by_row(records) if group[0].identity.baseline.control])
+    serving = {record.cell for group in groups for record in group}
     gains: dict[str, list[float]] = defaultdict(list)
     for record, gain in improvements(records):
-        if record.identity.baseline.control:
+        if record.cell in serving:
             gains[record.baseline].append(gain)
     return dict(sorted(gains.items()))
-
-
-def geometric_mean(gains: Sequence[float]) -> float | None:
-    """Of improvements over base; None where one of them is zero."""
-    return stats.geometric_mean(stats.Sample.computed(gains)).value
 
 
 def _panel(ax: Axes, name: str, group: Scaling, colour: str) -> None:
     for epochs, gains in group.items():
         ax.scatter([epochs] * len(gains), gains, color=colour, s=20, alpha=0.7, linewidth=0)
-    known = {epochs: mean for epochs, gains in group.items() if (mean := geometric_mean(gains)) is not None}
+    known = {epochs: mean for epochs, gains in group.items() if (mean := geometric_mean(gains))}
     ax.plot(list(known), list(known.values()), color=colour, linewidth=2.4, label=f"{plain(name)}, geometric mean")
     ax.axhline(1, color="0.15", linewidth=1)
     ax.set(xscale="log", yscale="log", xlabel="epochs of the failure model, E", ylabel="final success rate over base")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reports.figures import style
 from reports.tables.text import plain
+from suite.measure.means import geometric_mean
 from suite.store.records import FinishedRecord, Record, canonical, finished
 from suite.store.schema import rate_of
 
@@ -53,7 +54,7 @@ def studies(records: Sequence[Record]) -> dict[str, list[Trial]]:
 
 
 def _trials(groups: Sequence[Sequence[FinishedRecord]]) -> list[Trial]:
-    from suite.search.objective import geometric_mean, success_rate
+    from suite.search.objective import success_rate
 
     configs = [group[0].identity.baseline.config for group in groups]
     names = [name for name in configs[0] if len({str(config.get(name)) for config in configs}) > 1]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from reports.gate.plan import Better
+from reports.gate.quantities import Better
 from reports.stats import holm
 
 LEVEL = 0.001

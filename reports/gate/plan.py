@@ -27,14 +27,13 @@ from typing import Any, Literal, get_args
 import yaml
 
 from reports.gate.files import typed
-from reports.gate.quantities import check_name
+from reports.gate.quantities import Better, check_name
 from suite.cells.spec import CellSpec
 from suite.config import nearest
 from suite.errors import UserError
 
 Mode = Literal["pr", "nightly"]
 MODES: tuple[str, ...] = get_args(Mode)
-Better = Literal["higher", "lower"]
 NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 LEAST_SEEDS = 4
 """Fewer fresh seeds say next to nothing; whether so many can ever be red depends on the plan and is checked there."""

@@ -19,7 +19,7 @@ import json
 import math
 import typing
 from collections.abc import Hashable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from msgspec.structs import asdict
@@ -30,6 +30,7 @@ import reports
 from suite import config as configs
 from suite import registry
 from suite import task as tasks
+from suite.cells.spec import CellSpec
 from suite.config import nearest
 from suite.errors import UserError
 from suite.policy import Filtered
@@ -39,9 +40,8 @@ from suite.store.records import FinishedRecord, canonical
 from suite.store.schema import Point
 from suite.task import Task
 
-if typing.TYPE_CHECKING:
-    from reports.gate.plan import Better, GatedCell  # which reads the names of quantities from here
-
+Better = Literal["higher", "lower"]
+"""The direction in which a quantity is better."""
 COMPUTED = ("first_lift", "final_lift", "filter_auc", "failure_log_likelihood")
 TEMPERATURE = 3.0
 """Of the prior that the samples behind `filter_auc` are drawn from: hot enough to hold successes."""
@@ -72,9 +72,9 @@ def subject(record: FinishedRecord, task_ref: str) -> Subject:
     return Subject(record, _task(task_ref, record.configs[0]))
 
 
-def task_of(cell: GatedCell, seed: int) -> Task:
-    """The task that a cell runs on with a seed; a lock's secret is the seed's."""
-    return _task(cell.settings.task, canonical(cell.spec(seed).task_config))
+def task_of(spec: CellSpec) -> Task:
+    """The task that a run is on."""
+    return _task(spec.task, canonical(spec.task_config))
 
 
 def check_name(name: str) -> None:

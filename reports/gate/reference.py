@@ -163,7 +163,7 @@ def check_ledgers(folder: Path, reference: Reference, cell: GatedCell, seeds: Se
         if not same:
             raise UserError(f"{path}: the reference's ledger does not verify: it is not the one hashed; {AGAIN}")
         try:
-            differing = _differing(path, quantities.task_of(cell, seed))
+            differing = _differing(path, quantities.task_of(cell.spec(seed)))
         except Exception as error:  # samples that are none of this task's any more, whatever its verifier says of them
             raise UserError(
                 f"{path}: {task} cannot be asked for the rewards of the reference's ledger ({error}); {AGAIN}"

@@ -11,29 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite.store.records import Record
-
 if TYPE_CHECKING:
     from reports.board.row import Row
     from reports.figures import Drawn
+    from reports.report import Report
 
 HERE = Path(__file__).parent
 MOST = 4_900_000
 """Bytes of a page; figures that no longer fit are only in the folder."""
 
 
-def render(
-    records: Sequence[Record], rows: Sequence[Row], drawn: Sequence[Drawn], notes: Sequence[str] = (), made: str = ""
-) -> str:
-    """The whole page as HTML.
-
-    Args:
-        records: those behind the rows.
-        rows: from :func:`reports.board.leaderboard.rows`.
-        drawn: from :func:`reports.figures.of_report`.
-        notes: what a reader has to be told about the records: failures, mixtures, files that were skipped.
-        made: which commits the records come from, from :func:`reports.read.origin.of`.
-    """
+def render(report: Report) -> str:
+    """The whole page as HTML."""
     import jinja2
     from markupsafe import Markup
 
@@ -41,12 +30,13 @@ def render(
     from reports.tables import render as tables
     from reports.tables import text
 
+    rows = report.rows
     places = {cell: i for i, row in enumerate(rows) for cell in row.cells}
-    records = sorted(records, key=lambda record: (places.get(record.cell, len(rows)), record.seed))
+    records = sorted(report.records, key=lambda record: (places.get(record.cell, len(rows)), record.seed))
     details, library, table = runs.pack(records, rows), grids.library(), grids.runs(records, rows)
     sections = [_section(i, task, rows) for i, task in enumerate(dict.fromkeys(row.task for row in rows))]
     grown = [setting["table"] for section in sections for setting in section["settings"]]
-    pictures = _pictures(drawn, MOST - sum(map(len, (library, table, *details.groups, *grown))))
+    pictures = _pictures(report.figures, MOST - sum(map(len, (library, table, *details.groups, *grown))))
     for section in sections:
         section["figures"] = [picture for picture in pictures if picture["task"] == section["name"]]
     environment = jinja2.Environment(
@@ -66,8 +56,8 @@ def render(
         runs=Markup(table),
         details=details,
         legend=[line.translate({ord(mark): None for mark in "*`"}) for line in tables.LEGEND],
-        notes=notes,
-        made=made,
+        notes=report.notes,
+        made=report.origin,
         counts=words.counts(records, rows),
     )
 
@@ -76,6 +66,7 @@ def _section(i: int, task: str, rows: Sequence[Row]) -> dict[str, Any]:
     """What the template shows of one task, but its figures."""
     from markupsafe import Markup
 
+    from reports.board.row import blocks
     from reports.page import grids, words
     from reports.tables import render as tables
 
@@ -86,7 +77,7 @@ def _section(i: int, task: str, rows: Sequence[Row]) -> dict[str, Any]:
             "remarks": words.remarks(block),
             "table": Markup(grids.leaderboard(block, f"rows-{i}-{k}")),
         }
-        for k, block in enumerate(tables.blocks(row for row in rows if row.task == task))
+        for k, block in enumerate(blocks(row for row in rows if row.task == task))
     ]
     return {"id": f"task-{i}", "name": task, "settings": settings}
 

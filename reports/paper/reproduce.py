@@ -204,7 +204,7 @@ def _attack_table(records: Sequence[Record], seeds: Sequence[int]) -> tuple[str,
 
     rows = leaderboard.rows(records)
     text = f"# The attack on a toy language model\n\n{paper.attack_table(rows)}\n\n{paper.limits('attack-table')}\n"
-    return f"{text}\n{origin.of(records)}\n", bars.figure(rows)
+    return f"{text}\n{origin.describe(records)}\n", bars.figure(rows)
 
 
 def _compute_scaling(records: Sequence[Record], seeds: Sequence[int]) -> tuple[str, Figure | None]:
@@ -213,13 +213,14 @@ def _compute_scaling(records: Sequence[Record], seeds: Sequence[int]) -> tuple[s
     from reports.read import origin
 
     parts = ["# Compute scaling"]
-    for alike in scaling.arenas(records).values():
-        gains = next(iter(scaling.by_epochs(alike).values()), {})
-        parts += [f"## {alike[0].task}", paper.compute_scaling(gains)]
-        if held := scaling.controls(alike):
+    by_epochs = scaling.by_epochs(records)
+    for setting, first in scaling.settings(records).items():
+        gains = next((gains for (_, _, place), gains in by_epochs.items() if place == setting), {})
+        parts += [f"## {first.task}", paper.compute_scaling(gains)]
+        if held := scaling.controls(records, first):
             parts.append(paper.controls(held))
     text = "\n\n".join([*parts, paper.limits("compute-scaling")]) + "\n"
-    return f"{text}\n{origin.of(records)}\n", scaling.figure(records, paper.improvement_by_epochs())
+    return f"{text}\n{origin.describe(records)}\n", scaling.figure(records, paper.improvement_by_epochs())
 
 
 def _reasoning_curves(records: Sequence[Record], seeds: Sequence[int]) -> tuple[str, Figure | None]:
@@ -229,7 +230,7 @@ def _reasoning_curves(records: Sequence[Record], seeds: Sequence[int]) -> tuple[
     from reports.read import origin
 
     rows = leaderboard.rows(records)
-    parts = [paper.reasoning(rows), questions.CAPTION, paper.limits("reasoning-curves"), origin.of(records)]
+    parts = [paper.reasoning(rows), questions.CAPTION, paper.limits("reasoning-curves"), origin.describe(records)]
     text = "\n\n".join(["# Reasoning curves", *parts]) + "\n"
     return text, questions.figure(records, rows, paper.REASONING_METHODS)
 

@@ -11,6 +11,7 @@ from reports import stats
 from reports.board.row import Row
 from reports.tables.render import pipe_table
 from reports.tables.text import NONE, interval, number, plain, rate
+from suite.measure.means import geometric_mean
 
 PAPER: dict[str, Any] = json.loads((Path(__file__).parent / "paper.json").read_text())
 
@@ -69,8 +70,8 @@ def controls(by_name: Mapping[str, Sequence[float]]) -> str:
 
 def _seeds(gains: Sequence[float]) -> tuple[str, str]:
     """Improvements over base: each, and their geometric mean."""
-    geometric = stats.geometric_mean(stats.Sample.computed(gains)).value
-    return ", ".join(number(gain, 2) for gain in gains) or "not run", number(geometric)
+    geometric = geometric_mean(gains) if gains else None
+    return ", ".join(number(gain, 2) for gain in gains) or "not run", number(geometric or None)
 
 
 def improvement_by_epochs() -> dict[int, float]:

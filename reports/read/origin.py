@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from suite.store.records import Record
 
 
-def of(records: Sequence[Record]) -> str:
+def describe(records: Sequence[Record]) -> str:
     """`60 records of commit c21f159 (2 of them with uncommitted changes), 2026-11-23 to 2026-11-24`; without: empty."""
     if not records:
         return ""

@@ -46,6 +46,52 @@ def task_key(record: Record) -> tuple[str, str]:
     return record.task, record.configs[0]
 
 
+def setting_key(record: Record) -> tuple[Hashable, ...]:
+    """What the rows of one table and the runs of one panel share."""
+    own = record.identity
+    return (*task_key(record), own.protocol, own.duplicates, own.budget, own.heldout)
+
+
+def serves(control: Record, record: Record) -> bool:
+    """Whether a run may be held against a run of a control: on the same task, measured in the same way.
+
+    A control asks for no reward, so protocol and duplicate policy are nothing to it. Nor is the budget, except to one
+    that makes as many rounds as the budget has batches of its field `batch`.
+    """
+    alike = task_key(control) == task_key(record) and control.identity.heldout == record.identity.heldout
+    rounds = "batch" in control.identity.baseline.config
+    return alike and (not rounds or control.identity.budget == record.identity.budget)
+
+
+def rivals(record: Record, controls: Sequence[Sequence[Record]]) -> list[Sequence[Record]]:
+    """Of the rows of controls those that a run is held against: each control and configuration once.
+
+    A control that ran in several settings is taken from the run's own, else from the one with the most seeds.
+
+    Args:
+        controls: the records of each row, as :func:`by_row` has them.
+    """
+    found: dict[Hashable, Sequence[Record]] = {}
+    own = setting_key(record)
+
+    def rank(group: Sequence[Record]) -> tuple[bool, int]:
+        return setting_key(group[0]) == own, len(store.finished(group))
+
+    for group in controls:
+        name = group[0].baseline, group[0].configs[1]
+        if serves(group[0], record) and (name not in found or rank(group) > rank(found[name])):
+            found[name] = group
+    return list(found.values())
+
+
+def by_row(records: Sequence[Record]) -> list[list[Record]]:
+    """The records of each row, by seed."""
+    groups: dict[Hashable, list[Record]] = {}
+    for record in sorted(records, key=lambda r: r.seed):
+        groups.setdefault(row_key(record), []).append(record)
+    return list(groups.values())
+
+
 def row_key(record: Record) -> tuple[Hashable, ...]:
     """Everything that no average may run across: the identity without seed and without source versions."""
     return (*task_key(record), record.baseline, record.configs[1], *record.identity.settings().values())

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from scipy import stats as scipy_stats
 
-from reports.stats.sample import Sample, exp, identical, logs
-from suite.measure import intervals
+from reports.stats.sample import Sample, exp, identical
+from suite.measure import intervals, means
 
 
 def mean(values: Sequence[float]) -> float | None:
@@ -77,7 +77,7 @@ def geometric_mean(sample: Sample, level: float = 0.95) -> Estimate:
     if not sample.values:
         return NOTHING
     unseen = min(sample.values) <= 0
-    value = None if unseen else math.exp(statistics.fmean(logs(sample.values)))
+    value = means.geometric_mean(sample.values) or None
     if sample.known:
         return Estimate(value, sample.values[0], sample.values[0])
     if identical(sample.values) or len(sample) == 1:

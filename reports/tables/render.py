@@ -5,18 +5,17 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import itertools
 import json
 import math
 import re
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from tabulate import tabulate
 
-from reports.board.row import Row
+from reports.board.row import Row, blocks
 from reports.stats import MIN_SEEDS
 from reports.tables.columns import COST, DEPLOYED, HEADLINE, RATES, Columns, every_seed, untestable
 from reports.tables.text import plain, rate
@@ -123,12 +122,6 @@ def to_latex(rows: Sequence[Row]) -> str:
             align = ["left", *["right"] * (len(head) - 1)]
             parts.append(tabulate(body, head, "latex_booktabs", disable_numparse=True, colalign=align))
     return "\n\n".join(parts) + "\n"
-
-
-def blocks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """The rows of one setting after another."""
-    for _, block in itertools.groupby(rows, key=lambda row: row.setting):
-        yield list(block)
 
 
 def title(row: Row) -> str:

@@ -10,9 +10,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from reports.board.row import Row
+from reports.board.row import Row, blocks
 from reports.tables.columns import HEADLINE, WORK, Columns
-from reports.tables.render import MEANING, best_control, blocks, title, verdicts
+from reports.tables.render import MEANING, best_control, title, verdicts
 from reports.tables.text import plain
 
 

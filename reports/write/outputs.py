@@ -10,7 +10,29 @@ from suite.errors import UserError
 from suite.store import disk
 
 if TYPE_CHECKING:
+    from reports.board.row import Row
     from reports.figures import Drawn
+
+
+def of_tables(rows: Sequence[Row]) -> dict[str, bytes]:
+    """The tables of all rows: the leaderboard in four formats, the tests between rows, what several tasks say."""
+    from reports.board.overall import overall as over_tasks
+    from reports.board.significance import tests
+    from reports.tables import overall, significance
+    from reports.tables import render as tables
+
+    pairs, together = tests(rows), over_tasks(rows)
+    made = {
+        "leaderboard.md": tables.to_markdown(rows),
+        "leaderboard.csv": tables.to_csv(rows),
+        "leaderboard.json": tables.to_json(rows),
+        "leaderboard.tex": tables.to_latex(rows),
+        "significance.md": significance.to_markdown(rows, pairs),
+        "significance.csv": significance.to_csv(pairs),
+        "overall.md": overall.to_markdown(together),
+        "overall.csv": overall.to_csv(together),
+    }
+    return {name: text.encode() for name, text in made.items()}
 
 
 def of_figures(drawn: Sequence[Drawn]) -> dict[str, bytes]:

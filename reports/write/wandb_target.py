@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import wandb
 
     from reports.board.row import Row
-    from reports.figures import Drawn
+    from reports.report import Report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,26 +32,26 @@ class Target:
     mode: str
     """`online` or `offline`."""
 
-    def send(self, folder: Path, files: Iterable[str], rows: Sequence[Row], drawn: Sequence[Drawn], made: str) -> str:
+    def send(self, report: Report, folder: Path, files: Iterable[str]) -> str:
         """Write a run of job type `report`; what became of it in one line.
 
         Args:
             folder: where the report was written.
             files: the report's files in it, which become an artifact; what else lies there does not.
-            rows, drawn: what is shown in the run.
-            made: the commits of the records.
 
         Raises:
             UserError: W&B refused.
         """
         try:
-            return self._send(folder, files, rows, drawn, made)
+            return self._send(report, folder, files)
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"--to wandb: {reason[:300]}; the files are in {folder}") from error
 
-    def _send(self, folder: Path, files: Iterable[str], rows: Sequence[Row], drawn: Sequence[Drawn], made: str) -> str:
+    def _send(self, report: Report, folder: Path, files: Iterable[str]) -> str:
         import wandb
+
+        rows, made = report.rows, report.origin
 
         with contextlib.redirect_stderr(io.StringIO()):
             run = wandb.init(
@@ -64,7 +64,7 @@ class Target:
                 settings={**tracking.SETTINGS, "mode": self.mode},
             )
             run.log({"leaderboard": table(rows)})
-            for item in drawn:
+            for item in report.figures:
                 picture = folder / f"figures/{item.name}.png"
                 run.log({f"figures/{item.name}": wandb.Image(str(picture), caption=item.caption)})
             artifact = wandb.Artifact("report", type="report", metadata={"made": made})
@@ -75,8 +75,8 @@ class Target:
             run.finish()
         if self.mode == "offline":
             return f"W&B run written offline; upload it with `wandb sync {place}`"
-        report = publish(run.entity, run.project, rows, made)
-        return f"W&B run {url}" + (f"\nW&B Report {report}" if report else "")
+        published = publish(run.entity, run.project, rows, made)
+        return f"W&B run {url}" + (f"\nW&B Report {published}" if published else "")
 
 
 def open_target(place: str) -> Target:
@@ -124,8 +124,9 @@ def publish(entity: str, project: str, rows: Sequence[Row], made: str) -> str | 
         wr: Any = importlib.import_module("wandb_workspaces.reports.v2")
     except ImportError:
         return None
+    from reports.board.row import blocks
     from reports.page import words
-    from reports.tables.render import blocks, pipe_table, sections, title
+    from reports.tables.render import pipe_table, sections, title
 
     parts: list[Any] = [wr.P(f"Made by `suite report` from {made}.")]
     for block in blocks(rows):

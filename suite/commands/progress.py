@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from suite.cells.grid import CellDone
+from suite.measure.means import geometric_mean
 from suite.store.records import Record, finished
 from suite.store.schema import FailedResult, rate_of
 
@@ -125,18 +125,11 @@ def table(records: list[Record], total: int, left: str = "") -> Table:
             task,
             baseline,
             str(len(done)),
-            number(geometric_mean(rates)),
-            factor(geometric_mean(gains)),
+            number(geometric_mean(rates) if rates else None),
+            factor(geometric_mean(gains) if gains else None),
             str(failed or ""),
         )
     return grid
-
-
-def geometric_mean(values: list[float]) -> float | None:
-    """0 if one of them is 0, None if there are none."""
-    if not values:
-        return None
-    return math.exp(math.fsum(map(math.log, values)) / len(values)) if min(values) > 0 else 0.0
 
 
 def line(record: Record) -> str:

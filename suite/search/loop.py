@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import json
 import math
@@ -22,7 +21,7 @@ from suite.errors import UserError
 from suite.search import mirror as mirrors
 from suite.search import study as studies
 from suite.search.mirror import Mirror
-from suite.search.objective import METRICS_OF_SEEDS, Configuration, TrialFailed, of_seed, spent, values
+from suite.search.objective import METRICS_OF_SEEDS, TrialFailed, configuration, of_seed, spent, values
 from suite.search.sweep import Sweep, parse
 from suite.store.records import FinishedRecord, Record, canonical
 from suite.store.schema import StudyTrial
@@ -268,12 +267,6 @@ def suggest(trial: Trial, name: str, space: BaseDistribution) -> Any:
         return trial.suggest_int(name, space.low, space.high, log=space.log)
     assert isinstance(space, CategoricalDistribution)
     return trial.suggest_categorical(name, space.choices)
-
-
-def configuration(sweep: Sweep, drawn: dict[str, Any]) -> Configuration:
-    """The configuration that a trial runs."""
-    config = {**sweep.cell.config, **drawn}
-    return Configuration(sweep.settings, dataclasses.replace(sweep.cell, config=config))
 
 
 def _tell(study: Study, total: int, progress: Progress | None, owner: mirrors.Owner, number: int | None) -> None:

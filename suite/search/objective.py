@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from suite.cells.spec import CellSpec
 from suite.errors import CellLocked, UserError
 from suite.measure.curves import area_over_log_nre
-from suite.search.sweep import Settings
+from suite.measure.means import geometric_mean
+from suite.search.sweep import Settings, Sweep
 from suite.store.records import FinishedRecord, Record
 from suite.store.schema import Estimate, FailedResult, StudyTrial
 
@@ -77,6 +78,12 @@ def _when_free(spec: CellSpec, **options: Any) -> Record:
             time.sleep(PAUSE)
 
 
+def configuration(sweep: Sweep, drawn: dict[str, Any]) -> Configuration:
+    """The configuration that a trial runs."""
+    config = {**sweep.cell.config, **drawn}
+    return Configuration(sweep.settings, dataclasses.replace(sweep.cell, config=config))
+
+
 def success_rate(record: FinishedRecord) -> float:
     """The success rate after the last evaluation, above zero: see :func:`positive`."""
     return positive(record.result.curve[-1])
@@ -125,10 +132,6 @@ _OF_ONE: dict[str, Callable[[FinishedRecord], float]] = {
 def of_seed(metric: str, record: FinishedRecord) -> float:
     """One seed's value of a metric."""
     return _OF_ONE[metric](record)
-
-
-def geometric_mean(values: Sequence[float]) -> float:
-    return math.exp(math.fsum(map(math.log, values)) / len(values))
 
 
 def mean(values: Sequence[float]) -> float:

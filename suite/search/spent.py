@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from suite.cells.identity import Identity, identify
 from suite.search import objective
-from suite.search.loop import configuration
+from suite.search.objective import configuration
 from suite.search.sweep import Sweep
 from suite.store import records
 from suite.store.ledger import Ledger

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from reports.board import leaderboard
+from reports.figures import scaling
 from reports.read import select
 from suite.engine import ENGINE
 from suite.measure import intervals
@@ -126,18 +127,34 @@ def test_the_best_control_has_the_largest_geometric_mean_of_final_rates(results:
     [
         ({"duplicates": "cache"}, "tail"),
         ({"threads": 2}, "tail"),
-        ({"budget": 500}, None),
-        ({"protocol": "all-rewards"}, None),
+        ({"budget": 500}, "tail"),
+        ({"budget": 500, "config": {"batch": 100}}, None),  # which makes as many rounds as the budget has batches
+        ({"protocol": "all-rewards"}, "tail"),
         ({"n": 100}, None),
         ({"task_config": {"digits": 3}}, None),
     ],
 )
-def test_controls_are_those_of_the_same_task_protocol_budget_and_heldout(
+def test_a_control_serves_every_protocol_duplicate_policy_and_budget(
     results: Any, rows: Rows, place: dict[str, Any], best: str | None
 ) -> None:
+    """It asks for no reward. Table and figure of scaling take the same controls."""
     results.add(rates=(4e-4, 0.1))
     results.add("tail", rates=(4e-4, 0.01), **place)
     assert rows()["banel"].best_control == best
+    found = records.scan(results.folder)[0]
+    (method,) = [record for record in found if record.baseline == "banel"]
+    assert list(scaling.controls(found, method)) == ([] if best is None else [best])
+
+
+def test_a_control_that_ran_in_several_settings_counts_once(results: Any, rows: Rows) -> None:
+    """That of the run's own setting, 0.02; else that with the most seeds."""
+    results.add(rates=(4e-4, 0.1))
+    results.add("tail", rates=(4e-4, 0.02))
+    for seed in range(2):
+        results.add("tail", seed, rates=(4e-4, 0.5), budget=500)
+    assert rows()["banel"].best_control_rate == pytest.approx(0.02)
+    results.add("rnd", rates=(4e-4, 0.1), protocol="all-rewards")
+    assert rows()["rnd"].best_control_rate == pytest.approx(0.5)
 
 
 def test_a_deterministic_control_needs_no_eight_seeds(results: Any, rows: Rows) -> None:

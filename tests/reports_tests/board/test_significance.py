@@ -14,6 +14,8 @@ from scipy import stats as reference
 from reports import stats
 from reports.board import leaderboard, overall, significance
 from reports.board.row import Row
+from reports.tables import overall as overall_table
+from reports.tables import significance as significance_table
 from suite.store import records
 
 
@@ -46,7 +48,7 @@ def test_p_values_are_scipys_welch_tests_after_holm(four: list[Row]) -> None:
 def test_below_eight_seeds_there_is_no_test(four: list[Row]) -> None:
     (test,) = [test for test in significance.tests(four) if (test.first, test.second) == ("banel", "count")]
     assert (test.p_holm, test.conclusion) == (None, "untestable")
-    assert "untestable" in significance.to_markdown(four, significance.tests(four))
+    assert "untestable" in significance_table.to_markdown(four, significance.tests(four))
 
 
 def test_two_controls_are_not_held_against_each_other(results: Any) -> None:
@@ -61,7 +63,7 @@ def test_a_sweep_of_many_configurations_is_not_tested(results: Any) -> None:
         results.add(config={"epochs": epochs})
     made = rows(results)
     assert significance.tests(made) == []
-    assert "61 rows, more than 60: pick some with --baseline." in significance.to_markdown(made, [])
+    assert "61 rows, more than 60: pick some with --baseline." in significance_table.to_markdown(made, [])
 
 
 def test_a_method_over_two_tasks_by_hand(results: Any) -> None:
@@ -83,7 +85,7 @@ def test_budgets_and_protocols_are_never_put_together(results: Any, other: dict[
         results.add(name, task="one-v1")
         results.add(name, task="two-v1", **other)
     assert overall.overall(rows(results)) == []
-    assert "No two tasks" in overall.to_markdown([])
+    assert "No two tasks" in overall_table.to_markdown([])
 
 
 def test_a_method_that_did_not_run_everywhere_is_left_out_and_tuning_tasks_too(results: Any) -> None:
@@ -100,7 +102,7 @@ def test_the_csv_files_read_back(four: list[Row], results: Any) -> None:
     results.add("banel", task="two-v1")
     results.add("rnd", task="two-v1")
     made = rows(results)
-    lines = list(csv.DictReader(io.StringIO(significance.to_csv(significance.tests(made)))))
+    lines = list(csv.DictReader(io.StringIO(significance_table.to_csv(significance.tests(made)))))
     assert {line["second"] for line in lines} >= {"rnd", "tail", "count"}
-    (first, _) = csv.DictReader(io.StringIO(overall.to_csv(overall.overall(made))))
+    (first, _) = csv.DictReader(io.StringIO(overall_table.to_csv(overall.overall(made))))
     assert first["tasks"] == "addition-v1;two-v1"

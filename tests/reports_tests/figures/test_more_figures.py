@@ -81,7 +81,7 @@ def test_a_seed_of_a_control_without_a_success_is_not_left_out(results: Any) -> 
     results.add("uniform", rates=(1e-3, 2e-3))
     results.add("uniform", seed=1, rates=(1e-3, 0.0))
     found, _ = read(results)
-    assert sorted(scaling.controls(found)["uniform"]) == pytest.approx([0, 2])
+    assert sorted(scaling.controls(found, found[0])["uniform"]) == pytest.approx([0, 2])
 
 
 def test_improvements_are_over_the_base_of_all_runs_together(results: Any) -> None:
@@ -89,7 +89,7 @@ def test_improvements_are_over_the_base_of_all_runs_together(results: Any) -> No
     for seed, base in enumerate((1e-3, 3e-3)):
         results.add("uniform", seed=seed, rates=(base, 1e-2), n=10_000)
     found, _ = read(results)
-    assert scaling.controls(found)["uniform"] == pytest.approx([5, 5])
+    assert scaling.controls(found, found[0])["uniform"] == pytest.approx([5, 5])
 
 
 def test_the_best_so_far_is_chosen_on_one_half_and_shown_from_the_other(results: Any) -> None:

@@ -455,7 +455,7 @@ def test_committed_ledgers_are_small() -> None:
 def test_a_ledger_of_a_lock_is_asked_with_the_secret_of_its_own_seed() -> None:
     # a run that met its secret does not verify on the lock of another seed
     cell = gate_plan.GatedCell("lock", CellSpec("lock-v1", "banel", task_config={"symbols": 8, "dials": 3}), lock=True)
-    secrets = [gate_quantities.task_of(cell, seed).secret for seed in range(3)]
+    secrets = [gate_quantities.task_of(cell.spec(seed)).secret for seed in range(3)]
     assert len({tuple(secret.tolist()) for secret in secrets}) == 3
-    opened = gate_quantities.task_of(cell, 1).verify(secrets[1][None])
+    opened = gate_quantities.task_of(cell.spec(1)).verify(secrets[1][None])
     assert opened.tolist() == [True]

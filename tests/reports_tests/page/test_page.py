@@ -14,6 +14,7 @@ from reports import page
 from reports.board import leaderboard
 from reports.figures import Drawn
 from reports.page import runs
+from reports.report import Report
 from suite.store import records
 
 NASTY = "<script>alert(1)</script> a|b\nnext \\textbf{x} $y_1$"
@@ -22,7 +23,9 @@ NASTY = "<script>alert(1)</script> a|b\nnext \\textbf{x} $y_1$"
 
 def written(results: Any, path: Path) -> Path:
     found = records.scan(results.folder)[0]
-    path.write_text(page.render(found, leaderboard.rows(found), [], ["a <b>note</b>"], "2 records of commit abc"))
+    path.write_text(
+        page.render(Report(found, leaderboard.rows(found), [], ["a <b>note</b>"], "2 records of commit abc"))
+    )
     return path
 
 
@@ -171,7 +174,7 @@ def written_many(results: Any, path: Path, n: int) -> Path:
         ]
         result = model.result | {"curve": curve}
         found.append(dataclasses.replace(model, cell=records.cell_of(identity), identity=identity, result=result))
-    path.write_text(page.render(found, leaderboard.rows(found), []))
+    path.write_text(page.render(Report(found, leaderboard.rows(found))))
     return path
 
 
@@ -196,7 +199,7 @@ def test_images_keep_their_colours_in_the_dark(results: Any) -> None:
     plot.subplots().plot([1, 2])
     image.subplots().imshow([[0.0, 1.0]])
     drawn = [Drawn.of(figure, name) for name, figure in {"curves": plot, "samples": image}.items()]
-    html = page.render(found, leaderboard.rows(found), drawn)
+    html = page.render(Report(found, leaderboard.rows(found), drawn))
     assert 'class="picture" role="img" tabindex="0" aria-label="curves"' in html
     assert 'class="picture photo" role="img" tabindex="0" aria-label="samples"' in html
 

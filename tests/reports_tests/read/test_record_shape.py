@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from reports import cli
 from reports.board import leaderboard
 from reports.page import grids, runs
 from reports.read import select
+from reports.write import outputs
 
 Path = tuple[str | int, ...]
 
@@ -51,7 +51,7 @@ def test_no_damage_of_a_record_ends_a_report(results: Any, what: str) -> None:
         path.write_text(json.dumps(damaged(content, place, what)))
         records, broken = select.read(results.folder)
         rows = leaderboard.rows(records)
-        cli._tables(rows)
+        outputs.of_tables(rows)
         runs.pack(records, rows)
         grids.runs(records, rows)
         assert len(records) + len(broken) == 2, place

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from reports.board import leaderboard, significance
 from reports.tables import render as tables
+from reports.tables import significance as significance_table
 from reports.tables import terminal, text
 
 Rows = Callable[[], dict[str, Any]]
@@ -180,8 +181,8 @@ def test_a_name_of_traps_is_text_in_every_format(results: Any, rows: Rows) -> No
     pairs = significance.tests(made)
     assert json.loads(tables.to_json(made))["rows"][0]["baseline"] in (TRAP, "rnd")
     assert {line["task"] for line in csv.DictReader(io.StringIO(tables.to_csv(made)))} == {TRAP}
-    assert {line["task"] for line in csv.DictReader(io.StringIO(significance.to_csv(pairs)))} == {TRAP}
-    for markdown in (tables.to_markdown(made), significance.to_markdown(made, pairs)):
+    assert {line["task"] for line in csv.DictReader(io.StringIO(significance_table.to_csv(pairs)))} == {TRAP}
+    for markdown in (tables.to_markdown(made), significance_table.to_markdown(made, pairs)):
         assert "<script" not in markdown
         assert "a\\|b c\\\\input{x} &lt;script>" in markdown
     latex = tables.to_latex(made)

@@ -53,7 +53,7 @@ def test_a_file_without_the_marks_is_bad_input_before_anything_is_written(
 def test_the_origin_names_commits_by_how_much_comes_from_them(results: Any) -> None:
     for seed, commit in enumerate(["aaaaaaaaaa", "bbbbbbbbbb", "bbbbbbbbbb"]):
         results.add(seed=seed, meta={"commit": commit, "dirty": seed == 0, "finished": f"2026-01-0{seed + 1}T00:00"})
-    said = origin.of(records.scan(results.folder)[0])
+    said = origin.describe(records.scan(results.folder)[0])
     assert said == (
         "2 records of commit bbbbbbb, 1 record of commit aaaaaaa (1 of them with uncommitted changes), "
         "2026-01-01 to 2026-01-03"

@@ -23,7 +23,7 @@ from suite.cells.identity import identify, spec_of
 from suite.cells.spec import FIELDS, SETTINGS, CellSpec
 from suite.engine import ENGINE
 from suite.errors import UserError
-from suite.search.loop import configuration
+from suite.search.objective import configuration
 from suite.search.sweep import parse
 from suite.store import records, schema
 from suite.store.schema import plain
