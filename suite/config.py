@@ -1,6 +1,6 @@
 """Configurations: one frozen dataclass per task and per baseline.
 
-A field made with :func:`tunable` is the default, the search range and the law of its value at once; one made
+A field made with :func:`tunable` is the default, the search range and the valid bounds of its value at once; one made
 with :func:`setting` is not searched over. Values arrive as Python values, as JSON or as command-line strings,
 and always pass :func:`build`.
 """
@@ -28,7 +28,7 @@ _NULLS = ("null", "none", "None")
 
 
 class FieldSpec(NamedTuple):
-    """What a field accepts. `low`/`high` are the search range, `valid` (inclusive, None: open) the law."""
+    """What a field accepts. `low`/`high` are the search range, `valid` (inclusive, None: open) what is accepted."""
 
     name: str
     type: Any
@@ -80,7 +80,7 @@ def setting(default: T, *, valid: Bounds | None = None, choices: Sequence[T] | N
 def retuned(parent: type, name: str, default: T) -> T:
     """The field `name` of a parent configuration with another default, for a dataclass that inherits it."""
     spec: FieldSpec = next(field for field in dataclasses.fields(parent) if field.name == name).metadata[_KEY]
-    _check_law(spec, default, "default")
+    _check_valid(spec, default, "default")
     return dataclasses.field(default=default, metadata={_KEY: spec._replace(default=default)})
 
 
@@ -96,10 +96,10 @@ def _field(
 ) -> T:
     options = None if choices is None else tuple(choices)
     spec = FieldSpec("", None, default, low, high, log, valid, options, help, searched)
-    _check_law(spec, default, "default")
+    _check_valid(spec, default, "default")
     for end in (low, high):
         if end is not None:
-            _check_law(spec, end, "search range")
+            _check_valid(spec, end, "search range")
     return dataclasses.field(default=default, metadata={_KEY: spec})
 
 
@@ -151,7 +151,7 @@ def build(cls: type[T], values: Mapping[str, object]) -> T:
 
 
 def value_of(spec: FieldSpec, raw: object) -> Any:
-    """`raw` as a value of the field's type, checked against its law; UserError as in :func:`build`."""
+    """`raw` as a value of the field's type, checked against its valid bounds; UserError as in :func:`build`."""
     if raw is dataclasses.MISSING:
         raise UserError(f"{spec.name} has no default; give it a value")
     try:
@@ -162,7 +162,7 @@ def value_of(spec: FieldSpec, raw: object) -> Any:
         if spec.choices is not None:
             raise UserError(_not_a_choice(spec.name, raw, spec.choices)) from error
         raise UserError(f"{spec.name}={raw!r}: expected {type_name(spec.type)}") from error
-    _check_law(spec, value, "value")
+    _check_valid(spec, value, "value")
     return value
 
 
@@ -286,7 +286,7 @@ def _parse(text: str) -> object:
         return ast.literal_eval(text)
 
 
-def _check_law(spec: FieldSpec, value: Any, what: str) -> None:
+def _check_valid(spec: FieldSpec, value: Any, what: str) -> None:
     """UserError where the value, or an item of a tuple, is outside `valid`, or the value is not a choice."""
     if spec.choices is not None and value is not None and value not in spec.choices:
         raise UserError(_not_a_choice(spec.name or what, value, spec.choices))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def said(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """`Type: message` in one line; the type alone where there is no message."""
     message = " ".join(str(error).split())
     return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -165,9 +165,9 @@ def own_types(prior: Any) -> frozenset[type]:
 def made_of_engine_parts(policy: Policy, own: frozenset[type]) -> bool:
     """Whether a policy consists of the task's :func:`own_types` and this module's combinators only.
 
-    The oracle draws from such policies alone under `failures-only`: a method's own `sample` could write down what
-    it was asked for, and batch minus failures would be the successes. Exact measurement asks such policies alone
-    for the probabilities of all successes: a method's own `log_prob` could write those down.
+    The oracle draws from such policies alone under `failures-only`: a method's own `sample` could record
+    withheld successes: what it was asked for, less the failures. Exact measurement asks such policies alone
+    for the probabilities of all successes: a method's own `log_prob` could record those.
     """
     if any(callable(getattr(type(policy), name, None)) for name in vars(policy)):
         return False  # a method of the class, replaced on this one object

@@ -25,7 +25,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from suite.config import nearest, specs
-from suite.errors import UserError, said
+from suite.errors import UserError, one_line
 from suite.store.schema import Tuning
 
 Kind = Literal["task", "baseline"]
@@ -144,7 +144,7 @@ def failure(path: Path, error: BaseException) -> str:
     while first.__cause__ is not None:
         first = first.__cause__
     lines = [f.lineno for f in traceback.extract_tb(first.__traceback__) if Path(f.filename) == path]
-    return f"{path}:{lines[-1] if lines else 1}: {said(error)}{_moved(first)}"
+    return f"{path}:{lines[-1] if lines else 1}: {one_line(error)}{_moved(first)}"
 
 
 def _moved(error: BaseException) -> str:

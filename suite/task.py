@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from suite.errors import VerifierError, said
+from suite.errors import VerifierError, one_line
 from suite.policy import Generator, Policy
 
 
@@ -71,7 +71,7 @@ def answers(verify: Callable[[Tensor], Any], x: Tensor) -> Iterator[tuple[Tensor
     except VerifierError:
         raise
     except (Exception, SystemExit) as error:
-        raise VerifierError(f"the verifier raised {said(error)}") from error
+        raise VerifierError(f"the verifier raised {one_line(error)}") from error
     if done != len(x):
         raise VerifierError(f"the verifier yielded {done} answers for {len(x)} samples")
 

@@ -116,12 +116,12 @@ def _testable(control: Entrant) -> bool:
 
 def _caveats(best: Entrant, rivals: Sequence[Entrant], contenders: Sequence[Entrant]) -> str:
     level, base = best.final.geomean.value or 0.0, best.final.base.value
-    said = ["it is below the base"] if base is not None and level < base else []
+    caveats = ["it is below the base"] if base is not None and level < base else []
     bounds = {rival.name: rival.final.upper for rival in rivals if rival.final.upper is not None}
-    said += [f"{name} is only known to be below {end:.2g}" for name, end in bounds.items() if end > level]
+    caveats += [f"{name} is only known to be below {end:.2g}" for name, end in bounds.items() if end > level]
     few = [rival.name for rival in rivals if rival.final.sample.values and rival not in contenders]
-    said += [f"not in the interval, fewer than {stats.MIN_SEEDS} seeds: {', '.join(few)}"] if few else []
-    return "; ".join(said)
+    caveats += [f"not in the interval, fewer than {stats.MIN_SEEDS} seeds: {', '.join(few)}"] if few else []
+    return "; ".join(caveats)
 
 
 def _headline(control: str | None, level: float | None, caveats: str, improvement: stats.Comparison) -> dict[str, Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 WIDTH = 41
 """Characters of the text figure's axis."""
-REACH = 4.0
+AXIS_LIMIT = 4.0
 """Standard deviations of the reference to either side that it shows."""
 BLUE, RED = "#0072B2", "#D55E00"
 """Fresh seeds, and those of a quantity that got worse (Okabe and Ito's colours)."""
@@ -156,12 +156,15 @@ def text_figure(comparisons: list[Comparison]) -> str:
     """Fresh seeds (●) on an axis of the reference's standard deviations, better to the right; │ is its median."""
     labels = [f"{c.cell} {c.quantity}" for c in comparisons]
     wide = max(map(len, labels), default=0)
-    axis = f"{'':{wide}} {f'−{REACH:.0f} SD, worse':<{WIDTH // 2}}0{f'better, +{REACH:.0f} SD':>{WIDTH // 2}}"
+    axis = f"{'':{wide}} {f'−{AXIS_LIMIT:.0f} SD, worse':<{WIDTH // 2}}0{f'better, +{AXIS_LIMIT:.0f} SD':>{WIDTH // 2}}"
     return "\n".join([axis, *(f"{label:{wide}} {_strip(c)}" for label, c in zip(labels, comparisons, strict=True))])
 
 
 def _strip(comparison: Comparison) -> str:
-    places = [round((min(max(z, -REACH), REACH) / REACH + 1) / 2 * (WIDTH - 1)) for z in standardised(comparison)]
+    places = [
+        round((min(max(z, -AXIS_LIMIT), AXIS_LIMIT) / AXIS_LIMIT + 1) / 2 * (WIDTH - 1))
+        for z in standardised(comparison)
+    ]
     return "".join("●" if i in places else "│" if i == WIDTH // 2 else "·" for i in range(WIDTH))
 
 
@@ -170,7 +173,11 @@ def standardised(comparison: Comparison) -> list[float]:
     middle, spread = statistics.median(comparison.reference), statistics.stdev(comparison.reference)
     sign = 1 if comparison.better == "higher" else -1
     return [
-        sign * (v - middle) / spread if spread else 0.0 if v == middle else math.copysign(REACH, sign * (v - middle))
+        sign * (v - middle) / spread
+        if spread
+        else 0.0
+        if v == middle
+        else math.copysign(AXIS_LIMIT, sign * (v - middle))
         for v in comparison.fresh
     ]
 
@@ -189,9 +196,13 @@ def to_figure(verdict: Verdict) -> Figure:
         colour = RED if comparison.red else BLUE
         ax.plot(_within_reach(comparison), [place] * len(comparison.fresh), "o", color=colour, markersize=5)
     ax.set_yticks(range(len(rows)), [f"{c.cell} {c.quantity}" for c in rows])
-    ticks = [-REACH, -REACH / 2, 0, REACH / 2, REACH]
-    ax.set_xticks(ticks, [f"≤ −{REACH:g}", *(f"{t:g}".replace("-", "−") for t in ticks[1:-1]), f"≥ {REACH:g}"])
-    ax.set(xlim=(-REACH - 0.3, REACH + 0.3), xlabel="standard deviations from the reference's median, better →")
+    ticks = [-AXIS_LIMIT, -AXIS_LIMIT / 2, 0, AXIS_LIMIT / 2, AXIS_LIMIT]
+    ax.set_xticks(
+        ticks, [f"≤ −{AXIS_LIMIT:g}", *(f"{t:g}".replace("-", "−") for t in ticks[1:-1]), f"≥ {AXIS_LIMIT:g}"]
+    )
+    ax.set(
+        xlim=(-AXIS_LIMIT - 0.3, AXIS_LIMIT + 0.3), xlabel="standard deviations from the reference's median, better →"
+    )
     ax.invert_yaxis()
     ax.axvline(0, color="0.5", linewidth=0.8)
     ax.set_title(summary(verdict), loc="left", fontsize="medium")
@@ -202,7 +213,7 @@ def to_figure(verdict: Verdict) -> Figure:
 
 
 def _within_reach(comparison: Comparison) -> list[float]:
-    return [min(max(z, -REACH), REACH) for z in standardised(comparison)]
+    return [min(max(z, -AXIS_LIMIT), AXIS_LIMIT) for z in standardised(comparison)]
 
 
 def to_json(verdict: Verdict) -> str:
@@ -264,8 +275,8 @@ def to_junit(verdict: Verdict) -> str:
     for f in verdict.findings:
         time = seconds.get(f.cell, 0.0) if f.invariant == "finished" else 0.0
         case(f.cell, f.invariant, time, "" if f.ok else f.detail, "broken")
-    if said := to_lines(verdict):
-        xml.SubElement(suite, "system-out").text = _printable("\n".join(said))
+    if lines := to_lines(verdict):
+        xml.SubElement(suite, "system-out").text = _printable("\n".join(lines))
     xml.indent(root)
     return xml.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 

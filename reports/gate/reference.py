@@ -91,7 +91,7 @@ def read(folder: Path, plan: Plan, mode: str) -> Reference:
         UserError: another schema, a file that is not whole, a cell or a seed that the plan asks for and the reference
             lacks or the other way round, a cell that runs otherwise than planned; each is named.
     """
-    content = json_file.read(folder / "manifest.json", then=AGAIN)
+    content = json_file.read(folder / "manifest.json", advice=AGAIN)
     schema = content.get("schema")
     if schema != SCHEMA:
         kind = NewerSchema if isinstance(schema, int) and schema > SCHEMA else UserError
@@ -104,7 +104,7 @@ def read(folder: Path, plan: Plan, mode: str) -> Reference:
         raise UserError(f"{folder}: the reference does not fit its plan: it {' and '.join(parts)}; {AGAIN}")
     paths = {name: folder / "cells" / f"{name}.json" for name in plan.cells}
     cells = {
-        name: files.typed(files.Cell, json_file.read(path, then=AGAIN), f"{path}", AGAIN)
+        name: files.typed(files.Cell, json_file.read(path, advice=AGAIN), f"{path}", AGAIN)
         for name, path in paths.items()
     }
     for cell in plan.gated(mode):

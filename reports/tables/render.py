@@ -143,11 +143,11 @@ def best_control(block: Sequence[Row]) -> str:
 
 def verdicts(block: Sequence[Row]) -> list[str]:
     """What the interval over the best control says, with the methods of which it says so."""
-    said: dict[str, list[str]] = {}
+    by_verdict: dict[str, list[str]] = {}
     for row in block:
         if not row.control and row.best_control is not None:
-            said.setdefault(_verdict(row), []).append(row.name)
-    return [plain(f"{verdict}: {', '.join(names)}") for verdict, names in said.items()]
+            by_verdict.setdefault(_verdict(row), []).append(row.name)
+    return [plain(f"{verdict}: {', '.join(names)}") for verdict, names in by_verdict.items()]
 
 
 def _verdict(row: Row) -> str:

@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 RETRIES = 2
 """How often work that was in flight when a worker died is run again, alone, before it is given up."""
-GRACE = 10.0
+SHUTDOWN_SECONDS = 10.0
 """Seconds that a worker gets to end after it was told to."""
 
 
@@ -62,11 +62,11 @@ class WorkerPool(ProcessPoolExecutor):
         super().__init__(workers, self._context, initializer=_start_worker, initargs=(threads,))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Without `wait` all workers end now; each may first close what it is doing, for at most GRACE seconds."""
+        """Without `wait` all workers end now; each gets SHUTDOWN_SECONDS to close what it does."""
         super().shutdown(wait, cancel_futures=cancel_futures)
         if wait:
             return
-        deadline = time.monotonic() + GRACE
+        deadline = time.monotonic() + SHUTDOWN_SECONDS
         started = [worker for worker in self._context.workers if worker.pid is not None]
         for worker in started:
             worker.terminate()

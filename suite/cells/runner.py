@@ -165,7 +165,7 @@ class _Run:
             records.write(record)
         if isinstance(record, FinishedRecord):
             self.tracker.finish(record)
-        self.tell(done=True)
+        self.report_progress(done=True)
         return record
 
     def spend(self) -> Policy:
@@ -173,7 +173,7 @@ class _Run:
         reference = self.prior.clone()
         last = Round(reference, {})
         self.point(last, 0, reference)
-        self.tell()
+        self.report_progress()
         rng = Streams(derive(self.seed, "method"), self.device)
         rounds = self.identity.baseline.target(self.identity.config, self.prior.clone(), self.oracle, rng)
         curve = self.identity.content.points == "all"
@@ -184,7 +184,7 @@ class _Run:
                 last, nre = Round(frozen(step.policy), step.metrics), self.oracle.nre
                 if curve:
                     self.point(last, nre, reference)
-                self.tell()
+                self.report_progress()
         except BudgetExhausted:
             pass  # a method may run into the wall; what it yielded until then counts
         if self.rounds and not curve:
@@ -269,7 +269,7 @@ class _Run:
             return result
         return schema.FailedResult(**msgspec.structs.asdict(result) | {"error": error})
 
-    def tell(self, done: bool = False) -> None:
+    def report_progress(self, done: bool = False) -> None:
         if self.progress is None:
             return
         content = self.identity.content

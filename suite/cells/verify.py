@@ -23,7 +23,7 @@ from suite import task as tasks
 from suite.cells import runner
 from suite.cells.identity import identify, kept_task, spec_of
 from suite.engine import ENGINE
-from suite.errors import UserError, said
+from suite.errors import UserError, one_line
 from suite.measure import estimators
 from suite.policy import Policy
 from suite.seeding import heldout_stream
@@ -111,7 +111,7 @@ def verify_one(record: Record, *, rerun: bool = False) -> Verdict:
             checks.append(Check("source", False, str(error)))
         except (Exception, SystemExit) as error:  # of the task's own code: the other records are still to be checked
             verified = False
-            checks.append(Check("task", False, said(error)))
+            checks.append(Check("task", False, one_line(error)))
         finally:
             torch.set_num_threads(before)
     if verified is not None:

@@ -86,7 +86,7 @@ def fields_of(config_file: Path | None, given: dict[str, Any]) -> Fields:
 
 
 def _read(path: Path) -> tuple[dict[str, object], dict[str, object], Tuning | None]:
-    content = json_file.read(path, flag="--config", then='an example is {"epochs": 9, "task": {"sigma": 1.0}}')
+    content = json_file.read(path, flag="--config", advice='an example is {"epochs": 9, "task": {"sigma": 1.0}}')
     task_config, tuning = content.pop("task", {}), content.pop("tuning", None)
     if not isinstance(task_config, dict) or not isinstance(tuning, dict | None):
         raise UserError(f'--config {path}: "task" and "tuning" must be JSON objects')

@@ -46,7 +46,7 @@ def command(ctx: click.Context, config_file: Path | None, results: Path | None, 
 
     given = _flags(ctx.args)
     if config_file:
-        given = json_file.read(config_file, flag="--config", then=_EXAMPLE) | given
+        given = json_file.read(config_file, flag="--config", advice=_EXAMPLE) | given
     trial = Configuration(*split(given))
     given = typed(given, trial.settings, trial.cell)
     trial.check()

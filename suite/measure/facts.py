@@ -31,7 +31,7 @@ TIE = 1e-9
 
 def write(path: Path, task_id: str, facts: dict[str, Any]) -> Path:
     """Put a task's facts into the file of :func:`suite.registry.facts_file`."""
-    known = json_file.read(path, then="put it back from git, or remove it") if path.exists() else {}
+    known = json_file.read(path, advice="put it back from git, or remove it") if path.exists() else {}
     disk.write(path, json.dumps(dict(sorted((known | {task_id: facts}).items())), indent=2) + "\n")
     return path
 

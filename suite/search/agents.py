@@ -104,7 +104,7 @@ def _noted(name: str, results: Path | None) -> list[dict[str, Any]]:
     """The configs, defaults included, of the trials that left a note that they are of the W&B sweep `name`."""
     configurations = []
     for path in sorted((results_folder(results) / "trials").glob(f"*/{NOTE}")):
-        content = json_file.read(path, flag="--results", then="delete it; `suite trial` writes it")
+        content = json_file.read(path, flag="--results", advice="delete it; `suite trial` writes it")
         if content.get("sweep") == name:
             _, cell = split(content["values"])
             cls = registry.load("baseline", cell.baseline).config_class

@@ -98,7 +98,7 @@ def tune(
     )
     owner = mirrors.Owner(mirror, sweep, study, results, 4 * heartbeat)
     with mirrors.uploading(mirror, study), owner:
-        _tell(study, trials, progress, owner, None)
+        _report_progress(study, trials, progress, owner, None)
         while (begin := _missing(study, trials)) is not None:
             if begin == 0:  # other processes run the last ones; should one of them die, its trial is ours
                 time.sleep(min(1.0, heartbeat))
@@ -107,7 +107,7 @@ def tune(
                 continue
             for number in _run([job] * begin, jobs, study):
                 if number is not None:
-                    _tell(study, trials, progress, owner, number)
+                    _report_progress(study, trials, progress, owner, number)
     return study
 
 
@@ -269,8 +269,10 @@ def suggest(trial: Trial, name: str, space: BaseDistribution) -> Any:
     return trial.suggest_categorical(name, space.choices)
 
 
-def _tell(study: Study, total: int, progress: Progress | None, owner: mirrors.Owner, number: int | None) -> None:
-    owner.tell()
+def _report_progress(
+    study: Study, total: int, progress: Progress | None, owner: mirrors.Owner, number: int | None
+) -> None:
+    owner.refresh()
     if progress is None:
         return
     every = study.get_trials(deepcopy=False)

@@ -148,7 +148,7 @@ class Owner:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self.end(exit_code=int(kind is not None))
 
-    def tell(self) -> None:
+    def refresh(self) -> None:
         """A trial has ended, or the search begins."""
         if self._mirror.mode == "off" or not self._mine():
             return
@@ -166,7 +166,7 @@ class Owner:
 
     def end(self, exit_code: int) -> None:
         """Write the last state, and let others write what comes after it."""
-        self.tell()
+        self.refresh()
         if self._tracker is None:
             return
         try:

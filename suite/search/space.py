@@ -130,9 +130,9 @@ def _spelt(text: str) -> str:
 
 
 def _check_end(spec: FieldSpec, end: float) -> None:
-    """An end of a range must be a value of the field, so the whole range is within the field's law."""
+    """An end of a range must be a value of the field, so the whole range is within the field's valid bounds."""
     try:
         value_of(spec, end)
     except UserError as error:
-        law = f" (valid: {range_text(spec.valid)})" if spec.valid else ""
-        raise UserError(f"parameter {spec.name}: its range leaves what the field accepts{law}: {error}") from error
+        bounds = f" (valid: {range_text(spec.valid)})" if spec.valid else ""
+        raise UserError(f"parameter {spec.name}: its range leaves what the field accepts{bounds}: {error}") from error

@@ -25,9 +25,9 @@ from suite.store.records import results_folder
 
 HEARTBEAT = 30
 """Seconds between the signs of life of a running trial; four times as long without one, and it is run again."""
-PATIENCE = 20.0
+LOCK_TIMEOUT = 20.0
 """Seconds that a process waits for SQLite's lock."""
-REACH = 10
+CONNECT_TIMEOUT = 10
 """Seconds in which a PostgreSQL server must let a process in; psycopg alone would wait for 130."""
 POSTGRESQL = "postgresql+psycopg://"
 TABLES_LOCK = 0x5EED
@@ -118,13 +118,13 @@ def connect(url: str, heartbeat: int = HEARTBEAT, *, create: bool = True) -> RDB
             raise UserError(f"--storage {url}: no such file; run `suite sweep` with this file first")
         with reachable(url):
             path.parent.mkdir(parents=True, exist_ok=True)
-        options = {"connect_args": {"timeout": PATIENCE, "isolation_level": None}}  # see _immediate
+        options = {"connect_args": {"timeout": LOCK_TIMEOUT, "isolation_level": None}}  # see _immediate
     # SQLAlchemy's own default for PostgreSQL is psycopg2; the extra `postgres` brings psycopg 3.
     for short in ("postgres://", "postgresql://"):
         if url.startswith(short):
             url = POSTGRESQL + url.removeprefix(short)
     if url.startswith(POSTGRESQL):
-        options = {"connect_args": {"connect_timeout": REACH}}
+        options = {"connect_args": {"connect_timeout": CONNECT_TIMEOUT}}
     with stable(), reachable(url), _alone(url, options):
         storage = RDBStorage(
             url,

@@ -67,10 +67,12 @@ def failures_named() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(said(str(error.filename or "the results folder"), error.strerror or str(error))) from error
+        raise StorageError(
+            failure_message(str(error.filename or "the results folder"), error.strerror or str(error))
+        ) from error
 
 
-def said(place: str, what: str) -> str:
+def failure_message(place: str, what: str) -> str:
     """One line on a disk that failed."""
     return (
         f"{place}: {what}; all that was charged and answered before is kept: free some space or repair the disk, and "

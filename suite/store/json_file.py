@@ -9,12 +9,12 @@ from typing import Any
 from suite.errors import UserError
 
 
-def read(path: Path, *, flag: str = "", then: str) -> dict[str, Any]:
+def read(path: Path, *, flag: str = "", advice: str) -> dict[str, Any]:
     """The object in the file `path`.
 
     Args:
         flag: the option that named it, put before the path in an error.
-        then: what to do about it, put at the error's end.
+        advice: what to do about it, put at the error's end.
 
     Raises:
         UserError: it cannot be read, is not JSON, or is not an object.
@@ -23,9 +23,9 @@ def read(path: Path, *, flag: str = "", then: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except OSError as error:
-        raise UserError(f"{name}: {error.strerror}; {then}") from error
+        raise UserError(f"{name}: {error.strerror}; {advice}") from error
     except ValueError as error:
-        raise UserError(f"{name}: not JSON: {error}; {then}") from error
+        raise UserError(f"{name}: not JSON: {error}; {advice}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{name}: not a JSON object; {then}")
+        raise UserError(f"{name}: not a JSON object; {advice}")
     return content

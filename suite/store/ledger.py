@@ -133,7 +133,9 @@ class Ledger:
         except (sqlite3.OperationalError, OSError) as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:  # a table or column is not there
                 raise self._broken(error) from error
-            raise StorageError(disk.said(str(self.path), getattr(error, "strerror", None) or str(error))) from error
+            raise StorageError(
+                disk.failure_message(str(self.path), getattr(error, "strerror", None) or str(error))
+            ) from error
         except (sqlite3.DatabaseError, ValueError, TypeError, RuntimeError) as error:  # of SQLite, or of its blobs
             raise self._broken(error) from error
 

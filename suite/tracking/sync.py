@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from suite.errors import UserError
 
-PATIENCE = 20
+LOGIN_TIMEOUT = 20
 """Seconds in which the server must say who is logged in."""
 LIMIT = 600.0
 """Seconds for one run; `wandb sync` alone would ask a server that is gone for ever."""
@@ -66,7 +66,7 @@ def check_login() -> None:
     try:
         found = credentials()
         if found:
-            wandb.Api(timeout=PATIENCE).viewer  # noqa: B018
+            wandb.Api(timeout=LOGIN_TIMEOUT).viewer  # noqa: B018
     except (wandb.errors.Error, requests.RequestException, ValueError) as error:
         raise UserError(f"{server} does not let you in: {error}; run `wandb login`, or set WANDB_BASE_URL") from error
     if not found:

@@ -111,7 +111,7 @@ def worker(
 def test_a_grid_outlives_a_worker(
     launch: Callable[..., subprocess.Popen[str]], scheduler: str, tmp_path: Path, charged: Callable[[Path], int]
 ) -> None:
-    """One of two workers is killed in the middle of a cell: all cells are there once, nothing is paid twice."""
+    """One of two workers is killed in the middle of a cell: all cells are there once, nothing is charged twice."""
     (tmp_path / "method.py").write_text(METHOD)
     victim, results = tmp_path / "victim", tmp_path / "results"
     for name in ("one", "two"):

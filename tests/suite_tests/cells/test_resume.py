@@ -1,4 +1,4 @@
-"""A run that was killed goes on: equal to an undisturbed one, and nothing is paid twice."""
+"""A run that was killed resumes from its ledger: equal to an undisturbed one, and nothing is charged twice."""
 
 from __future__ import annotations
 

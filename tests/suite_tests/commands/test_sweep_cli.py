@@ -169,7 +169,7 @@ def test_a_postgresql_that_does_not_answer(
     scheme: str, content: dict[str, Any], tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A firewall that drops packets looks like this socket, that nobody reads; psycopg waits for 130 s."""
-    monkeypatch.setattr(study, "REACH", 2)  # psycopg's least
+    monkeypatch.setattr(study, "CONNECT_TIMEOUT", 2)  # psycopg's least
     file = tmp_path / "sweep.yaml"
     file.write_text(yaml.safe_dump(content))
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -182,7 +182,7 @@ def test_a_postgresql_that_does_not_answer(
 def test_a_storage_that_another_process_has_locked(
     content: dict[str, Any], tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "PATIENCE", 0.1)
+    monkeypatch.setattr(study, "LOCK_TIMEOUT", 0.1)
     file = tmp_path / "sweep.yaml"
     file.write_text(yaml.safe_dump(content))
     holder = sqlite3.connect(tmp_path / "studies.sqlite")

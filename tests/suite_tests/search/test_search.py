@@ -176,7 +176,7 @@ def test_an_interrupted_trial_runs_again_with_its_parameters(
     assert [row["state"] for row in rows] == ["complete", "fail", "complete", "complete"]
     assert rows[2]["params"] == rows[1]["params"]
     tuning = search.best(made, found, tmp_path)["tuning"]
-    assert (tuning["nre"], tuning["trials"]) == (9 * BUDGET, 3)  # three trials of three seeds, none paid twice
+    assert (tuning["nre"], tuning["trials"]) == (9 * BUDGET, 3)  # three trials of three seeds, none charged twice
 
 
 def test_a_ledger_of_a_trial_that_was_killed_is_counted(

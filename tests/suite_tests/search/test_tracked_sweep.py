@@ -301,7 +301,7 @@ def test_one_process_alone_writes_the_run_of_the_study(content: dict[str, Any], 
     place = mirror.Mirror("offline", str(tmp_path / "studies" / "s"), "0a1b2c3d")
     owners = [mirror.Owner(place, sweep, found, tmp_path, patience=100.0) for _ in range(3)]
     for owner in owners:
-        owner.tell()
+        owner.refresh()
     assert len(list((tmp_path / "studies" / "s" / "wandb").glob("offline-run-*"))) == 1
     for owner in owners:
         owner.end(exit_code=0)
