@@ -159,7 +159,7 @@ class Oracle:
 
         Raises:
             BudgetExhausted: the batch does not fit; nothing was charged.
-            TypeError: the policy is not made of the engine's parts, so its `sample` could write successes down.
+            TypeError: the policy is not made of the engine's parts, so its `sample` could record withheld successes.
         """
         if self.protocol != "failures-only":
             raise UserError(

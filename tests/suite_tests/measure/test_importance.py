@@ -102,7 +102,7 @@ def test_a_network_is_estimated_about_its_exact_rate() -> None:
     point = measured("addition-v1", prior, "is:100000", 0)
     assert point.estimator == "importance-sampling"
     assert abs(math.log(point.success_rate / exact)) <= 4.4 / 1.96 * math.log(point.high / point.success_rate)
-    assert point.importance["ess"] > 2 * exact * 100_000  # more than twice the hits of counting
+    assert point.importance.ess > 2 * exact * 100_000  # more than twice the hits of counting
 
 
 def test_a_policy_that_moved_is_estimated_too() -> None:

@@ -182,9 +182,9 @@ def test_an_interrupted_trial_runs_again_with_its_parameters(
 def test_a_ledger_of_a_trial_that_was_killed_is_counted(
     sweep: Callable[..., Sweep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed between its charge and its record, and never run again: the ledger's 40 evaluations are not lost.
+    """Killed between its last measurement and its record, and never run again: all it spent is counted.
 
-    The prior was measured before they were charged; what was measured after is unknown, and the cell marked for it.
+    The ledger holds its 40 evaluations and its two measurements, and the cell counts as cut off.
     """
     made = sweep(p_threshold=0)
     found = search.tune(made, trials=1, results=tmp_path)
@@ -195,7 +195,7 @@ def test_a_ledger_of_a_trial_that_was_killed_is_counted(
         next(cells)
     monkeypatch.undo()
     tuning = search.best(made, found, tmp_path)["tuning"]
-    assert (tuning["nre"], tuning["heldout"], tuning["cut_off"]) == ((3 + 1) * BUDGET, (3 * 2 + 1) * 10_000, 1)
+    assert (tuning["nre"], tuning["heldout"], tuning["cut_off"]) == ((3 + 1) * BUDGET, (3 * 2 + 2) * 10_000, 1)
 
 
 def test_two_objectives_are_both_in_the_study_and_nothing_is_pruned(

@@ -153,7 +153,10 @@ def test_an_agents_trial_that_was_killed_is_counted_as_far_as_is_known(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Cut off between the charge and the record of its first or its second seed."""
+    """Killed after the last measurement and before the record of its first or its second seed.
+
+    The prior's measurement and the last one stand in the ledger, so both are counted.
+    """
     results = tmp_path / "results"
     assert agent("one", {"temperature": 5.0}) == 0
     write, left = records.write, [killed]
@@ -172,7 +175,7 @@ def test_an_agents_trial_that_was_killed_is_counted_as_far_as_is_known(
     assert found["temperature"] == 5.0
     tuning = found["tuning"]
     assert tuning["nre"] == (2 + killed + 1) * BUDGET
-    assert tuning["heldout"] == ((2 + killed) * 2 + 1) * DRAWS  # of the one that died the prior alone is sure
+    assert tuning["heldout"] == ((2 + killed) * 2 + 2) * DRAWS
     assert tuning["cut_off"] == 1
     assert "cells that were cut off before their record: 1;" in said
     assert "lower bound" in said
