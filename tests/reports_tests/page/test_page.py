@@ -162,18 +162,21 @@ def written_many(results: Any, path: Path, n: int) -> Path:
     import dataclasses
     import random
 
+    from msgspec.structs import replace
+
     random.seed(1)
     rates = [random.uniform(1e-4, 1) for _ in range(30)]
     model = results.add(rates=rates, n=10_000)
     found = []
     for i in range(n):
-        identity = {**model.identity, "seed": i // 10, "baseline": {**model.identity.baseline, "id": f"m{i % 10}"}}
+        baseline = replace(model.identity.baseline, id=f"m{i % 10}")
+        identity = replace(model.identity, seed=i // 10, baseline=baseline)
         curve = [
-            point | {"success_rate": (rate := random.random()), "low": rate / 2, "high": rate}
+            replace(point, success_rate=(rate := random.random()), low=rate / 2, high=rate)
             for point in model.result.curve
         ]
-        result = model.result | {"curve": curve}
-        found.append(dataclasses.replace(model, cell=records.cell_of(identity), identity=identity, result=result))
+        result = replace(model.result, curve=curve)
+        found.append(dataclasses.replace(model, cell=f"cell{i}", identity=identity, result=result))
     path.write_text(page.render(Report(found, leaderboard.rows(found))))
     return path
 
