@@ -22,7 +22,7 @@ from torch import Tensor
 from baselines.common.filtering import Filter, keep_highest, log_ratio, threshold
 from suite.config import retuned, setting, tunable
 from suite.oracle import Oracle
-from suite.policy import Acceptance, Filtered, Generator, Policy, Round
+from suite.policy import Acceptance, Filtered, Generator, Policy, Round, fit_counts, sample_counts
 from suite.seeding import Streams
 
 
@@ -73,25 +73,27 @@ def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Itera
             torch.cat(met), epochs=config.epochs, lr=config.failure_lr, generator=rng("failure_model")
         )
 
-        pool = posterior.sample(config.pool, rng("pool"))  # (B, T)
-        log_failure = failure_model.log_prob(pool)  # (B,)
-        score = -log_failure if config.ratio == "failure" else log_ratio(policy.log_prob(pool), log_failure)
-        log_tau = threshold(score, config.filter_factor)
+        pool = sample_counts(posterior, config.pool, rng("pool"))  # D different samples
+        log_failure = failure_model.log_prob(pool.strings)  # (D,)
+        log_policy = pool.log_probs if posterior is policy else policy.log_prob(pool.strings)  # (D,)
+        score = -log_failure if config.ratio == "failure" else log_ratio(log_policy, log_failure)
+        log_tau = threshold(score, pool.counts, config.filter_factor)
 
         if config.algorithm == "filtering":
             candidate = filtered(policy, [*filters, (failure_model, log_tau)], config.pool, rng("acceptance"))
             if candidate.acceptance.hits >= LEAST_ACCEPTED:
                 filters, posterior = candidate.filters, candidate
         else:
-            accepted = keep_highest(pool, score, config.filter_factor)  # (⌈B / f⌉, T), samples of p̃
+            accepted = keep_highest(pool, score, config.filter_factor, rng("ties"))  # ⌈B / f⌉ samples of p̃
             if config.reset:
                 policy.load_state_dict(prior.state_dict())
-            policy.fit(accepted, epochs=config.distil_epochs, lr=config.distil_lr, generator=rng("distil"))
+            fit_counts(policy, accepted, epochs=config.distil_epochs, lr=config.distil_lr, generator=rng("distil"))
         yield Round(posterior, {"failure_model_loss": loss, "log_tau": log_tau})
 
 
 def filtered(prior: Policy, filters: list[tuple[Policy, float]], pool: int, generator: torch.Generator) -> Filtered:
     """Algorithm 1's posterior, its acceptance counted on fresh samples of the prior."""
     unscaled = Filtered(prior, filters, Acceptance(1, 1))
-    hits = int(unscaled.accepts(prior.sample(pool, generator)).sum())
+    drawn = sample_counts(prior, pool, generator)
+    hits = int(drawn.counts[unscaled.accepts(drawn.strings)].sum())
     return Filtered(prior, filters, Acceptance(hits, pool))

@@ -13,7 +13,7 @@ from baselines.common.filtering import Filter, keep_highest
 from baselines.common.novelty_net import RandomNetworkDistillation
 from suite.config import retuned, setting, tunable
 from suite.oracle import Oracle
-from suite.policy import Generator, Round
+from suite.policy import Generator, Round, fit_counts, sample_counts
 from suite.seeding import Streams
 
 
@@ -41,7 +41,7 @@ def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Itera
         visited = policy.sample(config.batch, rng("visited"))  # (m, T)
         net.normalise(visited)
         loss = net.visit(visited)
-        pool = policy.sample(config.pool, rng("pool"))  # (B, T)
-        novel = keep_highest(pool, net.novelty(pool), config.filter_factor)  # (⌈B / f⌉, T)
-        policy.fit(novel, epochs=config.distil_epochs, lr=config.distil_lr, generator=rng("distil"))
+        pool = sample_counts(policy, config.pool, rng("pool"))  # D different samples
+        novel = keep_highest(pool, net.novelty(pool.strings), config.filter_factor, rng("ties"))
+        fit_counts(policy, novel, epochs=config.distil_epochs, lr=config.distil_lr, generator=rng("distil"))
         yield Round(policy, {"predictor_loss": loss})

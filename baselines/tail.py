@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from baselines.common.filtering import Filter, keep_highest
 from suite.config import retuned, tunable
 from suite.oracle import Oracle
-from suite.policy import Generator, Round
+from suite.policy import Generator, Round, fit_counts, sample_counts
 from suite.seeding import Streams
 
 
@@ -27,7 +27,7 @@ def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Itera
     """`rounds` distillations of the least likely 1/f of the policy's samples."""
     policy = prior.clone()
     for _ in range(config.rounds):
-        pool = policy.sample(config.pool, rng("pool"))  # (B, T)
-        unlikely = keep_highest(pool, -prior.log_prob(pool), config.filter_factor)  # (⌈B / f⌉, T)
-        loss = policy.fit(unlikely, epochs=config.distil_epochs, lr=config.distil_lr, generator=rng("distil"))
+        pool = sample_counts(policy, config.pool, rng("pool"))  # D different samples
+        unlikely = keep_highest(pool, -prior.log_prob(pool.strings), config.filter_factor, rng("ties"))
+        loss = fit_counts(policy, unlikely, epochs=config.distil_epochs, lr=config.distil_lr, generator=rng("distil"))
         yield Round(policy, {"distil_loss": loss})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
+
+from suite.counted import Counted, distinct_rows
 
 
 @runtime_checkable
@@ -36,7 +39,10 @@ class Generator(Policy, Protocol):
         batch_size: int = 128,
         weights: Tensor | None = None,
     ) -> float:
-        """Raise the (weighted) log-likelihood of x; the mean loss of the last epoch, nats per sample."""
+        """Raise the (weighted) log-likelihood of x; the mean loss of the last epoch, nats per sample.
+
+        A generator of the engine also takes `counts`, int64 (B,): row i then stands for so many equal samples.
+        """
 
     def clone(self) -> Self:
         """An independent copy."""
@@ -52,6 +58,47 @@ class Generator(Policy, Protocol):
 
     def uniform(self) -> Policy:
         """Uniform over the samples that the task declares well formed, else over symbols, one by one."""
+
+
+def sample_counts(policy: Policy, n: int, generator: torch.Generator) -> Counted:
+    """Draw n samples from any policy as the different ones among them.
+
+    A policy's own `sample_counts(n, generator)` is called where it has one; else it is sampled and its different
+    samples are scored.
+    """
+    if _has_own_counts(policy):
+        counted: Counted = policy.sample_counts(n, generator)  # type: ignore[attr-defined]
+        return counted
+    return counted_samples(policy, policy.sample(n, generator))
+
+
+def _has_own_counts(policy: Policy) -> bool:
+    """Whether a policy's `sample_counts` goes with its `sample` and `log_prob`: none of these replaced later."""
+    names, kinds = ("sample", "log_prob"), type(policy).__mro__
+    made_by = {name: [name in vars(kind) for kind in kinds] for name in (*names, "sample_counts")}
+    if not any(made_by["sample_counts"]):
+        return False
+    at = made_by["sample_counts"].index(True)
+    return not any(name in getattr(policy, "__dict__", {}) or any(made_by[name][:at]) for name in names)
+
+
+def counted_samples(policy: Policy, x: Tensor) -> Counted:
+    """The different ones among samples of a policy, int64 (n, T), in lexicographic order."""
+    strings, row = distinct_rows(x)
+    return Counted(strings, torch.bincount(row, minlength=len(strings)), policy.log_prob(strings).double())
+
+
+def fit_counts(policy: Generator, samples: Counted, **how: Any) -> float:
+    """`policy.fit` on a counted sample; row by row where a task's own generator takes no `counts`.
+
+    Args:
+        how: the other arguments of `fit`.
+    """
+    takes = inspect.signature(policy.fit).parameters
+    if "counts" in takes or any(one.kind is one.VAR_KEYWORD for one in takes.values()):
+        loss: float = policy.fit(samples.strings, counts=samples.counts, **how)  # type: ignore[call-arg]
+        return loss
+    return policy.fit(samples.strings.repeat_interleave(samples.counts, dim=0), **how)
 
 
 class Round(NamedTuple):
@@ -77,6 +124,13 @@ class Tempered:
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         x: Tensor = self.net.sample(n, generator, self.temperature)
         return x
+
+    def sample_counts(self, n: int, generator: torch.Generator) -> Counted:
+        own = getattr(self.net, "sample_counts", None)
+        if own is None:
+            return counted_samples(self, self.sample(n, generator))
+        drawn: Counted = own(n, generator, self.temperature)
+        return drawn
 
     def log_prob(self, x: Tensor) -> Tensor:
         log_p: Tensor = self.net.log_prob(x, self.temperature)

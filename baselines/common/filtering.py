@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from suite.config import setting, tunable
+from suite.counted import Counted, random_order
 
 
 @dataclass(frozen=True)
@@ -26,24 +27,43 @@ def log_ratio(log_prior: Tensor, log_failure: Tensor) -> Tensor:
     return log_prior - log_failure
 
 
-def threshold(score: Tensor, filter_factor: float) -> float:
-    """The adaptive log τ: the least of the ⌈B / f⌉ highest scores of a pool, float (B,), f = filter_factor ≥ 1.
+def threshold(score: Tensor, counts: Tensor, filter_factor: float) -> float:
+    """The adaptive log τ: the least of the ⌈B / f⌉ highest scores of a pool of B samples, f = filter_factor ≥ 1.
 
     Where more samples share that score than may pass, because one outcome fills much of the pool, τ is the next
     higher score; otherwise that outcome would pass in every round.
+
+    Args:
+        score: of the different samples of the pool, float (D,).
+        counts: how often each stands in the pool, int64 (D,).
     """
-    k = kept(len(score), filter_factor)
-    log_tau = torch.topk(score, k).values[-1]
+    k = kept(int(counts.sum()), filter_factor)
+    log_tau = _edge(score, counts, k)
     higher = score[score > log_tau]
-    if len(higher) and int((score >= log_tau).sum()) > k:
+    if len(higher) and int(counts[score >= log_tau].sum()) > k:
         log_tau = higher.min()
     return float(log_tau)
 
 
-def keep_highest(x: Tensor, score: Tensor, filter_factor: float) -> Tensor:
-    """The ⌈B / f⌉ samples of x (B, T) with the highest score (B,); ties go to the earlier sample."""
-    order = torch.argsort(score, descending=True, stable=True)
-    return x[order[: kept(len(x), filter_factor)]]
+def keep_highest(pool: Counted, score: Tensor, filter_factor: float, generator: torch.Generator) -> Counted:
+    """The ⌈B / f⌉ samples of a pool with the highest score, float (D,); of the samples that tie at the edge, any.
+
+    Args:
+        generator: draws which of the samples that tie are kept.
+    """
+    k = kept(int(pool.counts.sum()), filter_factor)
+    edge = _edge(score, pool.counts, k)
+    counts = torch.where(score > edge, pool.counts, 0)
+    tied = torch.where(score == edge, pool.counts, 0)
+    drawn = random_order(tied, generator)[: k - int(counts.sum())]
+    counts = counts + torch.bincount(drawn, minlength=len(counts))
+    return pool._replace(counts=counts).rows(counts > 0)
+
+
+def _edge(score: Tensor, counts: Tensor, k: int) -> Tensor:
+    """The k-th highest score of the samples."""
+    order = torch.argsort(score, descending=True)
+    return score[order[torch.searchsorted(counts[order].cumsum(dim=0), k)]]
 
 
 def kept(n: int, filter_factor: float) -> int:

@@ -28,7 +28,7 @@ class Structure(NamedTuple):
 
 def structure(*packages: str) -> Structure:
     """Of all modules of these packages together."""
-    graph = grimp.build_graph(*packages)
+    graph = grimp.build_graph(*packages, cache_dir=None)  # a cache by times of files misses quick edits
     modules = sorted(graph.modules)
     place = {module: i for i, module in enumerate(modules)}
     arrows = [(place[m], place[t]) for m in modules for t in graph.find_modules_directly_imported_by(m)]

@@ -68,6 +68,7 @@ class Factored(Neural):
         lr: float = 1e-3,
         batch_size: int = 128,
         weights: Tensor | None = None,
+        counts: Tensor | None = None,
     ) -> float:
         """Natural-gradient ascent on the weighted log-likelihood, once an epoch.
 
@@ -77,8 +78,9 @@ class Factored(Neural):
         """
         if not len(x) or not epochs:
             return float("nan")
-        w = torch.ones(len(x), dtype=torch.float64) if weights is None else weights.double().cpu()
-        pull = torch.stack([torch.bincount(at, w, minlength=self.vocab_size) for at in x.T.cpu()]) / len(x)  # (T, V)
+        n = torch.ones(len(x), dtype=torch.float64) if counts is None else counts.double().cpu()
+        w = n if weights is None else n * weights.double().cpu()
+        pull = torch.stack([torch.bincount(at, w, minlength=self.vocab_size) for at in x.T.cpu()]) / n.sum()  # (T, V)
         loss = float("nan")
         with compute.phase("training"):
             for _ in range(epochs):

@@ -73,6 +73,7 @@ class Markov(Neural):
         lr: float = 1e-3,
         batch_size: int = 128,
         weights: Tensor | None = None,
+        counts: Tensor | None = None,
     ) -> float:
         """Damped natural-gradient ascent on the weighted log-likelihood, once an epoch.
 
@@ -82,9 +83,10 @@ class Markov(Neural):
         """
         if not len(x) or not epochs:
             return float("nan")
-        w = torch.ones(len(x), dtype=torch.float64) if weights is None else weights.double().cpu()
-        pull = self._counts(x.cpu(), w) / len(x)  # (T, V, V)
-        visits = self._counts(x.cpu(), torch.ones(len(x), dtype=torch.float64)).sum(dim=-1, keepdim=True) / len(x)
+        n = torch.ones(len(x), dtype=torch.float64) if counts is None else counts.double().cpu()
+        w = n if weights is None else n * weights.double().cpu()
+        pull = self._counts(x.cpu(), w) / n.sum()  # (T, V, V)
+        visits = self._counts(x.cpu(), n).sum(dim=-1, keepdim=True) / n.sum()
         rate = min(MOST, lr * self.lr_scale) / (visits + DAMPING)
         loss = float("nan")
         with compute.phase("training"):

@@ -8,8 +8,10 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from suite import compute
+from suite.counted import distinct_rows, random_order
 from suite.policy import Policy, Tempered
 
 
@@ -40,6 +42,19 @@ class Neural(nn.Module, abc.ABC):
     def log_likelihood(self, x: Tensor) -> Tensor:
         """log p(x), float32 (B,), with gradients."""
 
+    def weighted_log_likelihood(self, x: Tensor, weights: Tensor) -> tuple[Tensor, int]:
+        """Σ_i weights[i] log p(x_i), with gradients, and the symbols put through the network for it.
+
+        Args:
+            x: samples in lexicographic order, int64 (b, T): neighbours that are equal are put through once.
+            weights: float (b,).
+        """
+        new = F.pad((x[1:] != x[:-1]).any(dim=1), (1, 0), value=True)
+        once = x[new]
+        total = torch.zeros(len(once), dtype=weights.dtype, device=x.device)
+        total.index_add_(0, new.cumsum(dim=0) - 1, weights)
+        return (self.log_likelihood(once) * total).sum(), self.trained_tokens(once)
+
     def trained_tokens(self, x: Tensor) -> int:
         """Symbols that one training pass over x puts through the network."""
         return x.numel()
@@ -57,6 +72,7 @@ class Neural(nn.Module, abc.ABC):
         lr: float = 1e-3,
         batch_size: int = 128,
         weights: Tensor | None = None,
+        counts: Tensor | None = None,
     ) -> float:
         """Raise the weighted log-likelihood of x with Adam.
 
@@ -70,31 +86,36 @@ class Neural(nn.Module, abc.ABC):
             lr: learning rate, times `lr_scale`.
             batch_size: samples of a minibatch.
             weights: float (B,), one factor on each log-likelihood.
+            counts: int64 (B,), for how many equal samples each row stands; one each where it is left out.
 
         Returns:
             Mean loss of the last epoch in nats per sample; nan where x is empty or no epoch is asked for.
         """
         if not len(x) or not epochs:
             return float("nan")
-        optimizer = torch.optim.Adam(self.parameters(), lr=lr * self.lr_scale, fused=True)
-        distinct, string = torch.unique(x, dim=0, return_inverse=True)
-        total = torch.zeros(())
+        parameters = list(self.parameters())
+        optimizer = torch.optim.Adam(parameters, lr=lr * self.lr_scale, fused=True)
+        distinct, string = distinct_rows(x)
+        counts = torch.ones_like(x[:, 0]) if counts is None else counts
+        weights = torch.ones(len(x), device=x.device) if weights is None else weights
+        samples = int(counts.sum())
+        total = torch.zeros((), device=x.device)
         with compute.phase("training"):
             for _ in range(epochs):
-                order = torch.randperm(len(x), generator=generator, device=generator.device)
-                total, tokens = torch.zeros(()), 0
+                order = random_order(counts, generator)
+                total, tokens = torch.zeros((), device=x.device), 0
                 for rows in torch.split(order, batch_size):
-                    once, again = torch.unique(string[rows], return_inverse=True)
-                    log_p = self.log_likelihood(distinct[once])[again]  # (b,)
-                    tokens += self.trained_tokens(distinct[once])
-                    loss = -(log_p if weights is None else log_p * weights[rows]).mean()
+                    strings, place = torch.sort(string[rows])
+                    log_p, evaluated = self.weighted_log_likelihood(distinct[strings], weights[rows[place]])
+                    loss = -log_p / len(rows)
                     optimizer.zero_grad(set_to_none=True)
                     loss.backward()  # type: ignore[no-untyped-call]
-                    nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+                    nn.utils.clip_grad_norm_(parameters, 1.0, foreach=True)
                     optimizer.step()
-                    total = total + loss.detach().cpu() * len(rows)
+                    total = total - log_p.detach()
+                    tokens += evaluated
                 compute.count(tokens, 3 * self.flops_per_token * tokens)
-        return float(total) / len(x)
+        return float(total) / samples
 
     def clone(self) -> Self:
         """An independent copy with the same weights."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from suite.counted import distinct_rows
 from suite.policy import Policy
 
 
@@ -100,7 +101,7 @@ class Forest:
     """Most strings of a tree."""
 
     def __init__(self, x: Tensor, vocab_size: int, end: int | None) -> None:
-        distinct, self.row = torch.unique(x, dim=0, return_inverse=True)
+        distinct, self.row = distinct_rows(x)
         self.trees = [PrefixTree(block, vocab_size, end) for block in torch.split(distinct, self.BLOCK)]
 
     def to(self, device: torch.device) -> Forest:

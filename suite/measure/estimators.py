@@ -13,9 +13,18 @@ import torch
 from torch import Tensor
 
 from suite import task as tasks
+from suite.counted import Counted, random_order
 from suite.measure import importance
 from suite.measure.intervals import clopper_pearson
-from suite.policy import Filtered, Generator, Policy, check_samples, made_of_engine_parts, own_types
+from suite.policy import (
+    Filtered,
+    Generator,
+    Policy,
+    check_samples,
+    made_of_engine_parts,
+    own_types,
+    sample_counts,
+)
 from suite.store.schema import Best, Estimate, Evenness, Placed, Point, rate_of
 from suite.task import Task
 
@@ -73,11 +82,6 @@ def effective_successes(log_p: Tensor) -> float:
     return 0.0 if not len(log_p) or torch.isneginf(log_p).all() else float(1 / share.square().sum())
 
 
-def distinct(x: Tensor) -> int:
-    """Number of different rows of x, int64 (B, T)."""
-    return len(torch.unique(x, dim=0)) if len(x) else 0
-
-
 def measure(task: Task, policy: Policy, prior: Generator, heldout: str, generator: torch.Generator) -> Point:
     """A point of the curve: what a policy is worth, held out; its place is that of the prior, round 0.
 
@@ -89,11 +93,12 @@ def measure(task: Task, policy: Policy, prior: Generator, heldout: str, generato
         generator: draws the held-out samples.
     """
     n = policy_samples(heldout)
-    x = policy.sample(n, generator)  # (n, T)
-    check_samples(x, prior.vocab_size)
-    log_p = policy.log_prob(x)
-    valid = tasks.valid(task, x)
-    shown = tasks.shown(task, x[:SHOWN])
+    drawn = sample_counts(policy, n, generator)  # D different strings
+    check_samples(drawn.strings, prior.vocab_size)
+    row = random_order(drawn.counts, generator)  # the string of each sample, (n,)
+    log_p, share = drawn.log_probs, drawn.counts / n
+    valid = tasks.valid(task, drawn.strings)
+    shown = tasks.shown(task, drawn.strings[row[:SHOWN]])
     point = Point(
         *UNKNOWN.fields(),
         round=0,
@@ -103,17 +108,19 @@ def measure(task: Task, policy: Policy, prior: Generator, heldout: str, generato
         distinct_successes=None,
         distinct_share=None,
         effective_successes=None,
-        valid_share=None if valid is None else float(valid.double().mean()),
-        entropy=finite(float(-log_p.mean())),
-        kl_prior=finite(float((log_p - prior.log_prob(x)).mean())),
+        valid_share=None if valid is None else int(drawn.counts[valid].sum()) / n,
+        entropy=finite(float(-(share * log_p).sum())),
+        kl_prior=finite(float((share * (log_p - prior.log_prob(drawn.strings))).sum())),
         samples=shown if isinstance(shown, list) else [],
     )
     if heldout == "off":
         return point
     engine_made = made_of_engine_parts(policy, own_types(prior))
     own = tasks.quantities(task, policy) if engine_made else {}
-    rewards = tasks.verify_heldout(task, x)
-    hits, found = int(rewards[:SAMPLES].sum()), distinct(x[:SAMPLES][rewards[:SAMPLES]])
+    answers = tasks.verify_heldout(task, drawn.strings).to(row.device)  # (D,)
+    rewards = answers[row]  # (n,)
+    hits = int(rewards[:SAMPLES].sum())
+    found = len(torch.unique(row[:SAMPLES][rewards[:SAMPLES]]))
     point = msgspec.structs.replace(
         point,
         quantities={name: finite(value) for name, value in own.items()} or None,
@@ -123,7 +130,7 @@ def measure(task: Task, policy: Policy, prior: Generator, heldout: str, generato
     if heldout == "exact":
         return enumerated_point(point, task, policy, log_p, engine_made)
     if heldout.startswith(IMPORTANCE) and weighable(policy, prior):
-        return weighted_point(point, task, policy, prior, (x, log_p, rewards), generator)
+        return weighted_point(point, task, policy, prior, (drawn, row, answers), generator)
     half = n // 2
     halves = (int(rewards[:half].sum()), half, int(rewards[half:].sum()), n - half)
     return estimated(msgspec.structs.replace(point, halves=halves), monte_carlo(int(rewards.sum()), n))
@@ -166,25 +173,28 @@ def weighted_point(
     task: Task,
     policy: Policy,
     prior: Generator,
-    own: tuple[Tensor, Tensor, Tensor],
+    own: tuple[Counted, Tensor, Tensor],
     generator: torch.Generator,
 ) -> Point:
     """The point with its estimate by importance sampling, of all samples and of their halves.
 
     Args:
-        own: samples of the policy (n, T), their log p and rewards (n,); as many are drawn from the task's proposal.
+        own: the policy's different strings, the one that each of its n samples is, and the strings' rewards; as many
+            samples are drawn from the task's proposal.
     """
-    x, log_p, rewards = own
+    drawn, row, answers = own
     proposal = tasks.proposal(task, prior)
-    y = proposal.sample(len(x), generator)  # (n, T)
+    y = sample_counts(proposal, len(row), generator)
+    at = random_order(y.counts, generator)
     weight = importance.mixture_weights(
-        torch.cat([log_p, policy.log_prob(y)]), torch.cat([proposal.log_prob(x), proposal.log_prob(y)])
+        torch.cat([drawn.log_probs[row], policy.log_prob(y.strings)[at]]),
+        torch.cat([proposal.log_prob(drawn.strings)[row], y.log_probs[at]]),
     )
-    from_policy = torch.arange(2 * len(x), device=weight.device) < len(x)
-    reward = torch.cat([rewards, tasks.verify_heldout(task, y)]).to(weight.device)
+    from_policy = torch.arange(2 * len(row), device=weight.device) < len(row)
+    reward = torch.cat([answers[row], tasks.verify_heldout(task, y.strings).to(row.device)[at]])
     weighted = importance.Weighted(weight, reward, from_policy)
     whole, found = importance_sampling(weighted)
-    half = len(x) // 2
+    half = len(row) // 2
     first, second = (importance_sampling(weighted.rows(rows))[0] for rows in (slice(half), slice(half, None)))
     return estimated(msgspec.structs.replace(point, importance=found, half_estimates=(first, second)), whole)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from suite.generators import Forest, PrefixTree, Shape, Transformer
-from suite.generators.transformer import Walk
+from suite.generators.walk import Walk
 from tasks.addition.grammar import EQUALS, STOP, SYMBOLS, Grammar
 
 DOUBTFUL = 1e-3
@@ -66,19 +66,20 @@ def _least(net: Transformer, full: Tensor) -> Tensor:
 
 def _least_of(net: Transformer, tree: PrefixTree) -> Tensor:
     """The least margin of the answers in one tree, float64 (rows,)."""
-    walk = Walk(net)
-    parents = symbols = torch.zeros(1, dtype=torch.long)
+    logits, walk = Walk.begin(net)
     least = torch.full((1,), torch.inf, dtype=torch.float64)  # of each prefix so far
     answering = torch.zeros(1, dtype=torch.bool)  # whether the prefix holds its `=`
     leaves = []
     for level in tree.levels:
-        logits = walk.step(parents, symbols).double()[level.parent]  # (children, V)
-        true = logits.gather(1, level.symbol[:, None]).squeeze(1)  # (children,)
-        other = logits.scatter(1, level.symbol[:, None], -torch.inf).amax(dim=1)
+        before = logits.double()[level.parent]  # (children, V)
+        true = before.gather(1, level.symbol[:, None]).squeeze(1)  # (children,)
+        other = before.scatter(1, level.symbol[:, None], -torch.inf).amax(dim=1)
         least, answering = least[level.parent], answering[level.parent]
         least = torch.where(answering, torch.minimum(least, true - other), least)
         answering = answering | (level.symbol == EQUALS)
         leaves.append(least[level.is_leaf])
         parents, symbols = level.parent[level.goes_on], level.symbol[level.goes_on]
         least, answering = least[level.goes_on], answering[level.goes_on]
+        if len(parents):
+            logits, walk = walk.step(parents, symbols)
     return tree.scatter(torch.cat(leaves))

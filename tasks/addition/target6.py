@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from suite.generators import Transformer
-from suite.generators.transformer import Block
+from suite.generators.network import Block
 from tasks.addition.grammar import EQUALS, PLUS, STOP, Grammar
 from tasks.addition.target import DOUBTFUL, Target, target_shape
 

@@ -159,8 +159,9 @@ def test_a_filter_that_leaves_next_to_nothing_is_left_out(uniform_table: Callabl
 def test_an_outcome_that_fills_the_pool_does_not_pass_for_ever() -> None:
     """99 % of the pool has the lowest score: it is cut, though less than 1/f is left."""
     score = torch.cat([torch.full((990,), -1.7), torch.linspace(-1, 1, 10)])
-    assert threshold(score, 4.0) == -1.0
-    assert threshold(torch.full((1000,), -1.7), 4.0) == pytest.approx(-1.7)
+    ones = torch.ones(1000, dtype=torch.long)
+    assert threshold(score, ones, 4.0) == -1.0
+    assert threshold(torch.full((1000,), -1.7), ones, 4.0) == pytest.approx(-1.7)
 
 
 def test_a_round_without_failures_goes_on() -> None:

@@ -23,6 +23,7 @@ from reports.board import leaderboard
 from reports.tables import render as tables
 from suite import config as configs
 from suite import registry, search
+from suite.counted import Counted
 from suite.generators import Shape, Table, Transformer
 from suite.oracle import Oracle, Verifier
 from suite.search.objective import Configuration
@@ -57,8 +58,13 @@ def log_prob() -> Work:
 
 def filter_pool() -> Work:
     score = torch.randn(24_000, generator=seeded())
-    x = torch.arange(24_000)[:, None]
-    return lambda: (filtering.threshold(score, 4.0), filtering.keep_highest(x, score, 4.0))
+    pool = Counted(torch.arange(24_000)[:, None], torch.ones(24_000, dtype=torch.long), torch.zeros(24_000))
+
+    def work() -> object:
+        tau = filtering.threshold(score, pool.counts, 4.0)
+        return tau, filtering.keep_highest(pool, score, 4.0, seeded())
+
+    return work
 
 
 def oracle_charge() -> Work:

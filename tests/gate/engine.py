@@ -33,6 +33,7 @@ SEEDS = 4
 
 NUMERICS = (
     "suite/generators/*.py",
+    "suite/counted.py",
     "suite/policy.py",
     "suite/oracle.py",
     "suite/seeding.py",

@@ -25,7 +25,7 @@ def plant(name: str, *edits: tuple[str, str, str]) -> Plant:
 
 
 BANEL, FILTERING = "baselines/banel.py", "baselines/common/filtering.py"
-ORACLE, RUNNER, TRANSFORMER = "suite/oracle.py", "suite/cells/runner.py", "suite/generators/transformer.py"
+ORACLE, RUNNER, WALK = "suite/oracle.py", "suite/cells/runner.py", "suite/generators/walk.py"
 
 HOT = "def hot(p: Any) -> Any:\n    return p.tempered(2.0) if hasattr(p, 'tempered') else p\n\n\n"
 
@@ -37,8 +37,8 @@ PLANTS = (
         "τ from the wrong end",
         (
             FILTERING,
-            "log_tau = torch.topk(score, k).values[-1]",
-            "log_tau = torch.topk(score, k, largest=False).values[-1]",
+            "log_tau = _edge(score, counts, k)",
+            "log_tau = -_edge(-score, counts, k)",
         ),
     ),
     plant(
@@ -47,7 +47,7 @@ PLANTS = (
     ),
     plant(
         "distillation on the rejected",
-        (FILTERING, "torch.argsort(score, descending=True", "torch.argsort(score, descending=False"),
+        (FILTERING, "    edge = _edge(score, pool", "    score = -score\n    edge = _edge(score, pool"),
     ),
     plant("wrong sign of the KL penalty", ("baselines/common/novelty.py", "(standard - kl *", "(standard + kl *")),
     plant(
@@ -90,12 +90,12 @@ PLANTS = (
         (
             "suite/measure/estimators.py",
             "monte_carlo(int(rewards.sum()), n))",
-            "monte_carlo(int(rewards.sum()), n if valid is None else int(valid.sum())))",
+            "monte_carlo(int(rewards.sum()), n if valid is None else int(drawn.counts[valid].sum())))",
         ),
     ),
     plant(
         "stale KV cache",
-        (TRANSFORMER, "self.last[i][:, families.before, :, None]", "self.last[i][:, 0 * families.before, :, None]"),
+        (WALK, "tuple(row[parents] for row in self.rows)", "tuple(row[0 * parents] for row in self.rows)"),
     ),
     plant(
         "held-out evaluations are charged",
@@ -115,23 +115,16 @@ PLANTS = (
         "a failure model of the prior's start only", (BANEL, "torch.cat(met), epochs", "torch.cat(met)[:20], epochs")
     ),
     plant(
-        "pool drawn from the prior", (BANEL, "pool = posterior.sample(config.pool", "pool = prior.sample(config.pool")
+        "pool drawn from the prior", (BANEL, "sample_counts(posterior, config.pool", "sample_counts(prior, config.pool")
     ),
 )
 
 SLOW_SAMPLER = plant(
     "a 1.5 times slower sampler",
     (
-        TRANSFORMER,
-        "blocks = [self._sample(size, generator, temperature) for size in sizes]",
-        "blocks = [self._slowly(size, generator, temperature) for size in sizes]",
-    ),
-    (
-        TRANSFORMER,
-        "    def _sample(self, n: int,",
-        "    def _slowly(self, n: int, generator: torch.Generator, temperature: float) -> Tensor:\n"
-        "        self._sample(n // 2, torch.Generator().manual_seed(0), temperature)\n"
-        "        return self._sample(n, generator, temperature)\n\n"
-        "    def _sample(self, n: int,",
+        "suite/generators/transformer.py",
+        "        return in_random_order(",
+        "        self.sample_counts(n // 2, torch.Generator().manual_seed(0), temperature)\n"
+        "        return in_random_order(",
     ),
 )

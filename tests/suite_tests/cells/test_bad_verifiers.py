@@ -194,12 +194,12 @@ WRONG = {
     "valid": (
         "    def exact(self",
         "    def valid(self, x):\n        return x >= 0\n\n    def exact(self",
-        "must answer with a bool tensor of shape (100,), got torch.bool (100, 1)",
+        "must answer with a bool tensor of shape (51,), got torch.bool (51, 1)",  # 51 different strings of 100
     ),
     "valid's type": (
         "    def exact(self",
         "    def valid(self, x):\n        return x[:, 0]\n\n    def exact(self",
-        "must answer with a bool tensor of shape (100,), got torch.int64 (100,)",
+        "must answer with a bool tensor of shape (51,), got torch.int64 (51,)",
     ),
 }
 

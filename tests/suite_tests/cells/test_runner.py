@@ -287,8 +287,8 @@ def test_compute_is_split_by_phase(run: Run) -> None:
     assert tallies.training == Tally(100, 6.0 * 64 * 100)
     assert tallies.filtering == Tally(100, 2.0 * 64 * 100)  # the oracle's draws
     assert tallies.of_method() == Tally(300, 1000.0 + 8.0 * 64 * 100)
-    points = 6  # each: 10,000 drawn, scored by policy and prior, put to the verifier
-    assert tallies.heldout.tokens == points * 4 * 10_000
+    points, codes = 6, 64  # each: 10,000 drawn; the 64 different scored by policy and prior, put to the verifier
+    assert tallies.heldout.tokens == points * (10_000 + 3 * codes)
     seconds = record.meta.seconds
     assert seconds.total == pytest.approx(sum(getattr(seconds, name) for name in compute.PHASES))
     assert seconds.of_method() == pytest.approx(seconds.total - seconds.heldout)

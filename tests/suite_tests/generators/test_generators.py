@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from suite import compute
 from suite.generators import Factored, Forest, Table, Transformer
-from suite.generators.transformer import Families, Walk
+from suite.generators.minibatch import Minibatch
+from suite.generators.walk import ROWS, Walk
 
 Net = Callable[..., Transformer]
 Seeded = Callable[[int], torch.Generator]
@@ -30,25 +31,28 @@ def strings(vocab_size: int, length: int, end: int | None) -> Tensor:
     return torch.tensor(sorted(found))
 
 
-def uncached_sample(net: Transformer, n: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
-    """A second implementation: the whole string through `net.logits` for each symbol, one sample after another."""
-    end = net.shape.end
-    x = torch.zeros(n, net.length, dtype=torch.long)
-    alive = list(range(n))
-    for step in range(net.length):
-        u = torch.rand(len(alive), 1, dtype=torch.float64, generator=generator)
-        still = []
-        for i, sample in enumerate(alive):
-            with torch.no_grad():
-                logits = net.logits(x[sample : sample + 1])[0, step].double()
-            cdf = torch.softmax(logits / temperature, dim=0).cumsum(dim=0)
-            x[sample, step] = int((cdf <= u[i] * cdf[-1]).sum())
-            if end is not None and int(x[sample, step]) == end:
-                x[sample, step:] = end
-            else:
-                still.append(sample)
-        alive = still
-    return x
+def uncached_log_prob(net: Transformer, x: Tensor, temperature: float) -> Tensor:
+    """A second implementation, (B,): whole strings through `net.logits`, symbols after the end left out."""
+    with torch.no_grad():
+        log_p = torch.log_softmax(net.logits(x).double() / temperature, dim=-1)
+    total = torch.zeros(len(x), dtype=torch.float64)
+    for i, row in enumerate(x.tolist()):
+        for step, symbol in enumerate(row):
+            total[i] += log_p[i, step, symbol]
+            if symbol == net.shape.end:
+                break
+    return total
+
+
+def fits(observed: list[int], p: Tensor) -> bool:
+    """Chi-square test at 1e-3 of counts against probabilities, cells of an expected count under 5 taken together."""
+    n = sum(observed)
+    rare = n * p < 5
+    cells = [count for count, few in zip(observed, rare.tolist(), strict=True) if not few]
+    expected = (n * p[~rare]).tolist()
+    if rare.any():
+        cells, expected = [*cells, n - sum(cells)], [*expected, n - sum(expected)]
+    return float(stats.chisquare(cells, expected).pvalue) > 1e-3
 
 
 # -- probabilities ---------------------------------------------------------------------------------------------
@@ -90,43 +94,68 @@ def test_a_temperature_must_be_positive(tiny_net: Net) -> None:
 
 @pytest.mark.parametrize("end", [None, 0, 2])
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
-def test_cached_sampling_is_uncached_sampling_with_the_same_random_numbers(
-    tiny_net: Net, seeded: Seeded, end: int | None, temperature: float
+@pytest.mark.parametrize("rows", [ROWS, 7])
+def test_counted_samples_are_distributed_as_whole_strings_are(
+    tiny_net: Net, seeded: Seeded, monkeypatch: pytest.MonkeyPatch, rows: int, end: int | None, temperature: float
 ) -> None:
-    net = tiny_net(3, end=end, vocab_size=3, length=5)
-    expected = uncached_sample(net, 120, seeded(7), temperature)
-    assert torch.equal(net.sample(120, seeded(7), temperature), expected)
-    assert len(torch.unique(expected, dim=0)) >= 12  # the comparison is about many prefixes
+    """5,000 strings at once, and 5,000 as 500 samples of 10, whose draws are shared out one by one."""
+    monkeypatch.setattr("suite.generators.transformer.ROWS", rows)
+    net, space = tiny_net(3, end=end, vocab_size=3, length=4), strings(3, 4, end)
+    index = {tuple(row): i for i, row in enumerate(space.tolist())}
+    p = uncached_log_prob(net, space, temperature).exp()
+    generator = seeded(7)
+    for samples, n in ((1, 5000), (500, 10)):
+        observed = [0] * len(space)
+        for _ in range(samples):
+            drawn = net.sample_counts(n, generator, temperature)
+            assert int(drawn.counts.sum()) == n
+            torch.testing.assert_close(
+                drawn.log_probs, uncached_log_prob(net, drawn.strings, temperature), rtol=0, atol=2e-5
+            )
+            for row, count in zip(drawn.strings.tolist(), drawn.counts.tolist(), strict=True):
+                observed[index[tuple(row)]] += count
+            assert len(torch.unique(drawn.strings, dim=0)) == len(drawn.strings)
+        assert fits(observed, p)
 
 
-@pytest.mark.parametrize("end", [None, 1])
-def test_working_in_blocks_changes_nothing(
-    tiny_net: Net, seeded: Seeded, monkeypatch: pytest.MonkeyPatch, end: int | None
-) -> None:
-    net, x = tiny_net(end=end).double(), strings(2, 6, end)  # in float64: a block's size changes the rounding
-    log_p = net.log_prob(x)
-    monkeypatch.setattr(Forest, "BLOCK", 7)
-    torch.testing.assert_close(net.log_prob(x), log_p, rtol=0, atol=1e-12)
-    generator = seeded(1)
-    expected = torch.cat([uncached_sample(net, n, generator) for n in (7, 7, 7, 4)])
-    assert torch.equal(net.sample(25, seeded(1)), expected)
+def test_samples_stand_in_a_random_order(tiny_net: Net, seeded: Seeded) -> None:
+    """First and second half of 20,000 samples are one distribution, and equal strings are no neighbours."""
+    net, space = tiny_net(2, end=None, length=3), strings(2, 3, None)
+    drawn = net.sample(20_000, seeded(3))
+    p = uncached_log_prob(net, space, 1.0).exp()
+    for half in drawn.split(10_000):
+        assert fits([int((half == row).all(dim=1).sum()) for row in space], p)
+    equal = (drawn[1:] == drawn[:-1]).all(dim=1).double().mean()
+    share = float(p.square().sum())
+    assert abs(float(equal) - share) <= 5 * math.sqrt(share / 20_000)
 
 
-def test_families_share_what_stands_before_their_last_symbol() -> None:
-    """Parents 0 0 2 2 2 3, by hand: three families padded to three; six of one each where padding is too dear."""
-    families = Families.among(torch.tensor([0, 0, 2, 2, 2, 3]))
-    assert families.before.tolist() == [0, 2, 3]
-    assert families.of.tolist() == [0, 0, 1, 1, 1, 2]
-    assert families.place.tolist() == [0, 1, 3, 4, 5, 6]
-    assert families.size == 3
-    alone = Families.among(torch.tensor([0, 0, 0, 0, 1, 2, 3, 4, 5]))  # 6 x 4 places for 9 prefixes
-    assert alone.before.tolist() == [0, 0, 0, 0, 1, 2, 3, 4, 5]
-    assert alone.of.tolist() == alone.place.tolist() == list(range(9))
-    assert alone.size == 1
+def test_working_in_blocks_changes_no_probability(tiny_net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    for end in (None, 1):
+        net, x = tiny_net(end=end).double(), strings(2, 6, end)  # in float64: a block's size changes the rounding
+        log_p = net.log_prob(x)
+        with monkeypatch.context() as patch:
+            patch.setattr(Forest, "BLOCK", 7)
+            torch.testing.assert_close(net.log_prob(x), log_p, rtol=0, atol=1e-12)
+
+
+def test_equal_prefixes_of_a_minibatch_are_one() -> None:
+    """Strings a b, a b, a c, b c read as begin, first symbol: prefixes (), a, b; then by hand of three symbols."""
+    inputs = torch.tensor([[9, 0], [9, 0], [9, 0], [9, 1]])
+    batch = Minibatch.of(inputs, torch.ones_like(inputs, dtype=torch.bool))
+    assert batch.symbol.tolist() == [9, 0, 1]
+    assert batch.position.tolist() == [0, 1, 1]
+    assert batch.place.tolist() == [0, 1, 7]
+    assert batch.prefix.tolist() == [[0, 1], [0, 1], [0, 1], [0, 2]]
+    ended = torch.tensor([[True, False], [True, False], [True, True], [True, True]])
+    assert Minibatch.of(torch.tensor([[9, 0], [9, 0], [9, 1], [9, 1]]), ended).symbol.tolist() == [9, 1]
 
 
 def test_repeated_strings_are_trained_on_once_and_weigh_as_often(tiny_net: Net, seeded: Seeded) -> None:
-    """One step on (a, a, a, b) against the loss written out, in float64; counted are two strings of six symbols."""
+    """One step on (a, a, a, b) against the loss written out, in float64; counted is each prefix once.
+
+    The network reads begin and five symbols of each string; the two differ from the first on: 1 + 5 + 5 prefixes.
+    """
     net = tiny_net().double()
     other = net.clone()
     x = torch.tensor([[0, 1, 0, 1, 1, 0]] * 3 + [[1, 1, 0, 0, 1, 0]])
@@ -135,7 +164,7 @@ def test_repeated_strings_are_trained_on_once_and_weigh_as_often(tiny_net: Net, 
     log_p = other.log_likelihood(x[[0, 3]])
     expected = -(3 * log_p[0] + log_p[1]) / 4
     assert loss == pytest.approx(float(expected.detach()), rel=1e-6)
-    assert meter.tallies["training"].tokens == 2 * 6
+    assert meter.tallies["training"].tokens == 1 + 5 + 5
     expected.backward()
     torch.nn.utils.clip_grad_norm_(other.parameters(), 1.0)
     torch.optim.Adam(other.parameters(), lr=1e-3).step()
@@ -164,9 +193,13 @@ def test_samples_have_the_shape_they_promise(tiny_net: Net, seeded: Seeded) -> N
 def test_a_walk_gives_the_logits_of_the_whole_string(tiny_net: Net) -> None:
     net = tiny_net(end=None)
     x = torch.tensor([[0, 1, 1, 0, 1, 0]])
-    walk, zero = Walk(net), torch.zeros(1, dtype=torch.long)
+    zero = torch.zeros(1, dtype=torch.long)
     with torch.no_grad():
-        steps = [walk.step(zero, zero), *(walk.step(zero, x[:, i]) for i in range(5))]
+        logits, walk = Walk.begin(net)
+        steps = [logits]
+        for i in range(5):
+            logits, walk = walk.step(zero, x[:, i])
+            steps.append(logits)
         torch.testing.assert_close(torch.stack(steps, dim=1), net.logits(x), rtol=0, atol=1e-5)
 
 
