@@ -118,6 +118,33 @@ def load(kind: Kind, ref: str) -> Entry:
     return entry
 
 
+def is_registered(kind: Kind, ref: str) -> bool:
+    """Whether a reference is an id of the project or of an installed package, not a place that it names itself."""
+    return ref in _table(kind)
+
+
+def locate(kind: Kind, ref: str) -> Path:
+    """The source file behind a reference; nothing of it is run, nor of the packages that it lies in.
+
+    Raises:
+        UserError: there is none.
+    """
+    where = _table(kind).get(ref, ref).rpartition(":")[0]
+    if where.endswith(".py"):
+        path: Path | None = Path(where) if Path(where).is_file() else None
+    else:
+        top, *below = where.split(".")
+        spec = importlib.util.find_spec(top) if top else None
+        path = None if spec is None or spec.origin is None else Path(spec.origin)
+        if below:
+            folders = (spec.submodule_search_locations if spec is not None else None) or ()
+            found = (_file(Path(folder).joinpath(*below)) for folder in folders)
+            path = next((file for file in found if file is not None), None)
+    if path is None:
+        raise UserError(f"{kind} {ref!r}: no file {where}" if where else f"unknown {kind} {ref!r}")
+    return path
+
+
 def absolute(ref: str) -> str:
     """The reference for a process that stands in another directory: the file of a plug-in with its whole path."""
     where, _, name = ref.rpartition(":")
@@ -165,8 +192,13 @@ def source_sha256(entry: Entry) -> str:
     outside of any package counts alone. Taken when the entry is loaded and then kept: an edit made later is
     not what this process runs.
     """
+    return sha256_of(entry.source)
+
+
+def sha256_of(source: Path) -> str:
+    """The hash of :func:`source_sha256` over a source file, as it is now."""
     digest = hashlib.sha256()
-    for path in sorted(_sources(entry.source.resolve())):
+    for path in sorted(_sources(source.resolve())):
         digest.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()
 

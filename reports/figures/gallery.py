@@ -96,7 +96,8 @@ def _title(ax: Axes, run: Record, text: str) -> None:
 def images(record: Record, n: int = SHOWN) -> dict[str, np.ndarray[Any, Any]]:
     """{prior, best, final: images (n, H, W) in [0, 1]} drawn from a run's policies; empty where it has none.
 
-    Empty too where the task writes text, or is not known here: a record may come from another machine.
+    Empty too where the task writes text, or is not registered here: a record may come from another machine, and code
+    that it names is not run.
     """
     import torch
 
@@ -106,7 +107,7 @@ def images(record: Record, n: int = SHOWN) -> dict[str, np.ndarray[Any, Any]]:
     from suite.store import weights
 
     saved = {which: record.folder / f"policy-{which}.safetensors" for which in ("best", "final")}
-    if not all(path.exists() for path in saved.values()):
+    if not all(path.exists() for path in saved.values()) or not registry.is_registered("task", record.task):
         return {}
     try:
         entry = registry.load("task", record.task)

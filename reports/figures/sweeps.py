@@ -133,10 +133,12 @@ class Range(NamedTuple):
 
 
 def _declared(baseline: str, name: str) -> tuple[float | None, float | None, bool]:
-    """(low, high, log) of a tunable field; unknown where the method is not known here."""
+    """(low, high, log) of a tunable field; unknown where the method is not registered here: its code is not run."""
     from suite import config, registry
     from suite.errors import UserError
 
+    if not registry.is_registered("baseline", baseline):
+        return None, None, False
     try:
         fields = {spec.name: spec for spec in config.specs(registry.load("baseline", baseline).config_class)}
     except UserError:

@@ -10,6 +10,7 @@ from scipy import stats
 from reports.gate.plan import GatedCell
 from reports.gate.quantities import Subject
 from suite import task as tasks
+from suite.cells import checks as against
 from suite.cells import verify
 from suite.measure import leak
 from suite.measure.estimators import SAMPLES
@@ -22,7 +23,7 @@ from suite.store.weights import load
 
 AGREEMENT = 1e-5
 """Level, for each cell, below which counted and exact success rates disagree."""
-RTOL = verify.RTOL
+RTOL = against.RTOL
 Books = Sequence[tuple[Subject, list[Batch]]]
 
 
@@ -118,10 +119,11 @@ def _equal_seeds(books: Books) -> list[str]:
 
 def _unverified(of: Subject) -> Iterable[str]:
     """What :mod:`suite.cells.verify` finds wrong with a record."""
+    prior = of.task.prior()
     checks = [
-        *verify.check_ledger(of.record, of.task),
-        *verify.check_summary(of.record),
-        *verify.check_policies(of.record, of.task),
+        *verify.check_ledger(of.record, of.task, prior),
+        *against.of_summary(of.record),
+        *verify.check_policies(of.record, of.task, prior),
     ]
     return [f"{check.name}: {check.detail}" for check in checks if not check.ok]
 

@@ -1,8 +1,8 @@
 """Whether records say what their ledgers and saved policies say.
 
-`suite verify` re-evaluates the ledger's samples, recounts evaluations and the first success, and recomputes final and
-best success rates from the saved policies. It shows consistency, not honest training; `--rerun N` repeats N cells from
-their seeds and compares their results byte for byte.
+`suite verify` re-evaluates the ledger's samples, recounts evaluations and the first success, and measures the saved
+policies again. It shows consistency, not honest training; `--rerun N` repeats N cells from their seeds and compares
+their results byte for byte, and their ledgers batch by batch. Code that only the record names is not run.
 """
 
 from __future__ import annotations
@@ -20,30 +20,22 @@ import torch
 from suite import config as configs
 from suite import registry
 from suite import task as tasks
+from suite.cells import checks as against
 from suite.cells import runner
+from suite.cells.checks import RTOL, Check
 from suite.cells.identity import identify, kept_task, spec_of
 from suite.engine import ENGINE
 from suite.errors import UserError, one_line
 from suite.measure import estimators
-from suite.policy import Policy
+from suite.policy import Generator, Policy
 from suite.seeding import heldout_stream
-from suite.store import disk, ledger, records, weights
-from suite.store.ledger import Ledger
+from suite.store import disk, records, weights
+from suite.store.ledger import Batch, Ledger
 from suite.store.records import FinishedRecord, Record
-from suite.store.schema import Best, Placed
+from suite.store.schema import Best, Placed, Point
 from suite.task import Task
 
 Which = Literal["base", "final", "best"]
-RTOL = 1e-6
-"""Relative difference that two processors' rounding may leave between exact success rates."""
-
-
-class Check(NamedTuple):
-    """One thing held against another."""
-
-    name: str
-    ok: bool
-    detail: str
 
 
 class Verdict(NamedTuple):
@@ -54,18 +46,24 @@ class Verdict(NamedTuple):
     baseline: str
     seed: int
     verified: bool | None
-    """None where nothing can be said: a failed run, a source that changed since, another engine's other numbers."""
+    """None where nothing can be said: a failed run, policies that were not saved, a source that changed since or is
+    not trusted, another engine's other numbers."""
     checks: list[Check]
 
 
 def verify(
-    results: Path | str | None = None, *, rerun: int = 0, say: Callable[[str], None] | None = None
+    results: Path | str | None = None,
+    *,
+    rerun: int = 0,
+    trust: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> list[Verdict]:
     """Verify every finished record of a results folder and write its verify.json.
 
     Args:
         results: folder of records.
         rerun: how many cells are also run again from their seeds, spread over the folder.
+        trust: also run code that only the record names: a file, or a module that is not registered.
         say: called with one line per cell.
 
     Raises:
@@ -77,7 +75,7 @@ def verify(
     again = set(torch.linspace(0, len(found) - 1, min(rerun, len(found))).round().int().tolist()) if rerun else set()
     verdicts = []
     for i, record in enumerate(found):
-        verdict = verify_one(record, rerun=i in again)
+        verdict = verify_one(record, rerun=i in again, trust=trust)
         verdicts.append(verdict)
         if say is not None:
             failed = [f"{c.name}: {c.detail}" for c in verdict.checks if not c.ok]
@@ -90,7 +88,7 @@ def verify(
     return verdicts
 
 
-def verify_one(record: Record, *, rerun: bool = False) -> Verdict:
+def verify_one(record: Record, *, rerun: bool = False, trust: bool = False) -> Verdict:
     """Check one record; writes verify.json beside it."""
     checks: list[Check] = []
     verified: bool | None = None
@@ -98,15 +96,7 @@ def verify_one(record: Record, *, rerun: bool = False) -> Verdict:
         before = torch.get_num_threads()
         torch.set_num_threads(record.identity.threads)
         try:
-            task = task_of(record)
-            checks += [*check_ledger(record, task), *check_summary(record)]
-            measured = check_policies(record, task) + ([_rerun_or_note(record)] if rerun else [])
-            verified = all(check.ok for check in (*checks, *measured))
-            number = record.identity.engine
-            if number != ENGINE and all(check.ok for check in checks) and not verified:
-                verified = None  # another engine may measure other numbers: that refutes nothing
-                measured.append(Check("engine", False, f"the record is of engine {number}, this is {ENGINE}"))
-            checks += measured
+            verified, checks = _judged(record, rerun=rerun, trust=trust)
         except UserError as error:  # a plug-in that is not here, assets that are missing, a task that changed
             checks.append(Check("source", False, str(error)))
         except (Exception, SystemExit) as error:  # of the task's own code: the other records are still to be checked
@@ -121,19 +111,51 @@ def verify_one(record: Record, *, rerun: bool = False) -> Verdict:
             "checks": [check._asdict() for check in checks],
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        disk.write(record.folder / "verify.json", json.dumps(verdict, indent=1) + "\n")
+        with disk.failures_named():
+            disk.write(record.folder / "verify.json", json.dumps(verdict, indent=1) + "\n")
     return Verdict(record.cell, record.task, record.baseline, record.seed, verified, checks)
 
 
-def task_of(record: Record) -> Task:
-    """The task of a record.
+def _judged(record: FinishedRecord, *, rerun: bool, trust: bool) -> tuple[bool | None, list[Check]]:
+    """The verdict on a finished record and what it rests on.
 
     Raises:
-        UserError: it is not here, or its source or its assets are not those of the record.
+        UserError: its task is not here, or not the one that it was run on.
+    """
+    task = task_of(record, trust=trust)
+    prior = task.prior()
+    checks = [*check_ledger(record, task, prior), *against.of_summary(record)]
+    measured = check_policies(record, task, prior) + ([_rerun_or_note(record, trust)] if rerun else [])
+    verified: bool | None = all(check.ok for check in (*checks, *measured))
+    number = record.identity.engine
+    if number != ENGINE and all(check.ok for check in checks) and not verified:
+        verified = None  # another engine may measure other numbers: that refutes nothing
+        measured.append(Check("engine", False, f"the record is of engine {number}, this is {ENGINE}"))
+    unsaved = [which for which in ("final", "best") if not _is_saved(record, which)]
+    if record.identity.heldout != "off" and unsaved:
+        verified = verified and None
+        measured.append(
+            Check("policies", False, f"the {' and '.join(unsaved)} policy was not saved: nothing to measure")
+        )
+    return verified, [*checks, *measured]
+
+
+def _is_saved(record: FinishedRecord, which: Which) -> bool:
+    """Whether a policy lies beside the record, or should: the list in the record alone may have been emptied."""
+    return which in record.meta.policies or (record.folder / f"policy-{which}.safetensors").exists()
+
+
+def task_of(record: Record, *, trust: bool = False) -> Task:
+    """The task of a record, whose source is compared before anything of it is run.
+
+    Raises:
+        UserError: it is not here, its source or its assets are not those of the record, or only the record names it
+            and it is not trusted.
     """
     content = record.identity.task
     if record.identity.device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"the record was made on {record.identity.device}, which is not here")
+    check_source("task", content.id, content.source_sha256, trust=trust)
     entry = registry.load("task", record.task)
     task = kept_task(entry, configs.build(entry.config_class, content.config))
     if registry.source_sha256(entry) != content.source_sha256 or tasks.assets(task) != content.assets:
@@ -141,118 +163,125 @@ def task_of(record: Record) -> Task:
     return task
 
 
-def check_ledger(record: FinishedRecord, task: Task) -> list[Check]:
-    """Budget, counts, first success, and every reward asked for again."""
+def check_source(kind: registry.Kind, ref: str, sha256: str, *, trust: bool) -> None:
+    """Before code that a record names is run: it is registered or trusted, and it is the code of the record.
+
+    Raises:
+        UserError: it is neither, or it changed.
+    """
+    if not trust and not registry.is_registered(kind, ref):
+        raise UserError(
+            f"the {kind} {ref!r} is code outside of the project, which a record from elsewhere may name; "
+            "verify with --trust if you know it"
+        )
+    if registry.sha256_of(registry.locate(kind, ref)) != sha256:
+        raise UserError(f"the source of {ref} changed since; this is another {kind} now")
+
+
+def check_ledger(record: FinishedRecord, task: Task, prior: Generator) -> list[Check]:
+    """The ledger against itself, the record's counts and its curve against the ledger."""
     path = record.folder / "ledger.sqlite"
     if not path.exists():
         return [Check("ledger", False, "ledger.sqlite is missing")]
     try:
-        book = Ledger(path)
-        batches = list(book.batches())
-        book.close()
+        batches = _batches(path)
     except Exception as error:  # whatever a broken file makes SQLite or torch say
         return [Check("ledger", False, f"cannot be read: {error}")]
-    summary = ledger.summarise(iter(batches))
-    result = record.result
-    differing = 0
-    for batch in batches:
-        if batch.rewards is None:
-            differing += int(batch.priced.sum())
-        else:
-            differing += int((tasks.verified(task.verify, batch.x).cpu() != batch.rewards).sum())
-    budget = record.identity.budget
+    symbols = prior.vocab_size
     return [
-        Check("budget", summary.nre <= budget, f"{summary.nre} of {budget} charged"),
-        equal("nre", result.nre, summary.nre),
-        equal("successes", result.successes, summary.successes),
-        equal("first success", result.first_success, summary.first_success),
-        Check("rewards", differing == 0, f"{differing} of {summary.nre} answers differ when asked again"),
+        *against.of_batches(batches, symbols),
+        *against.of_counts(record, batches, symbols, task.verify),
+        *against.of_curve(record, batches),
     ]
 
 
-def equal(name: str, recorded: object, found: object) -> Check:
-    return Check(name, recorded == found, f"record says {recorded}, ledger {found}")
+def _batches(path: Path) -> list[Batch]:
+    book = Ledger(path)
+    try:
+        return list(book.batches())
+    finally:
+        book.close()
 
 
-def check_summary(record: FinishedRecord) -> list[Check]:
-    """What the record's summary says against its own curve."""
-    if record.identity.heldout == "off":
-        return []
-    result, curve = record.result, record.result.curve
-    base, final, best = estimators.placed(curve[0]), estimators.placed(curve[-1]), estimators.best(curve)
-    points: list[tuple[str, Placed | None, Placed]] = [
-        ("base", result.base, base),
-        ("final", result.final, final),
-        ("best", result.best, best),
-    ]
-    quotients = [
-        ("final", result.improvement_final, estimators.improvement(final, base)),
-        ("best", result.improvement_best, estimators.improvement(best, base)),
-    ]
-    return [
-        *(Check(f"{name} of the curve", a == b, f"summary {_shown(a)}, curve {_shown(b)}") for name, a, b in points),
-        *(Check(f"{name} improvement", a == b, f"summary {a}, quotient {b}") for name, a, b in quotients),
-    ]
-
-
-def _shown(point: Placed | None) -> str:
-    return records.canonical(point)
-
-
-def _rerun_or_note(record: FinishedRecord) -> Check:
+def _rerun_or_note(record: FinishedRecord, trust: bool) -> Check:
     """The rerun's check; a rerun that cannot be done refutes nothing."""
     try:
-        return check_rerun(record)
+        return check_rerun(record, trust=trust)
     except UserError as error:
         return Check("rerun", True, f"not done: {error}")
 
 
-def check_policies(record: FinishedRecord, task: Task) -> list[Check]:
-    """Base rate from the prior, final and best success rate from the saved policies."""
+def check_policies(record: FinishedRecord, task: Task, prior: Generator) -> list[Check]:
+    """All that was measured of the prior and of the saved policies, measured again."""
     if record.identity.heldout == "off":
         return []
-    prior = task.prior()
-    checks = [check_rate(record, task, prior, "base")]
-    for which in record.meta.policies:
+    checks = check_policy(record, task, prior, prior, "base")
+    for which in ("final", "best"):
+        if not _is_saved(record, which):
+            continue
         path = record.folder / f"policy-{which}.safetensors"
         try:
             policy = weights.load(path, prior)
         except Exception as error:  # whatever a broken file makes safetensors or torch say
             checks.append(Check(f"{which} success rate", False, f"{path.name} cannot be loaded: {error}"))
             continue
-        checks.append(check_rate(record, task, policy, which))
+        checks += check_policy(record, task, prior, policy, which)
     return checks
 
 
-def check_rate(record: FinishedRecord, task: Task, policy: Policy, which: Which) -> Check:
-    """The recorded success rate of a policy against the one measured now."""
+def check_policy(record: FinishedRecord, task: Task, prior: Generator, policy: Policy, which: Which) -> list[Check]:
+    """The recorded success rate of a policy, and all else of its point, against what is measured now."""
     place = {"base": record.result.base, "final": record.result.final, "best": record.result.best}[which]
     recorded = None if place is None else place.success_rate
     if place is None or recorded is None:
-        return Check(f"{which} success rate", False, "the record says none, though its held-out measurement was on")
-    found = remeasure(record, task, policy, place)
-    close = math.isclose(found, recorded, rel_tol=RTOL, abs_tol=1e-15)
-    return Check(f"{which} success rate", close, f"record says {recorded:.8g}, policy {found:.8g}")
+        return [Check(f"{which} success rate", False, "the record says none, though its held-out measurement was on")]
+    point = remeasure(record, task, prior, policy, place)
+    found = (estimators.reported(point) if isinstance(place, Best) else point).success_rate
+    rate = math.nan if found is None else found
+    close = math.isclose(rate, recorded, rel_tol=RTOL, abs_tol=1e-15)
+    checks = [Check(f"{which} success rate", close, f"record says {recorded:.8g}, policy {rate:.8g}")]
+    own = next((other for other in record.result.curve if other.round == place.round), None)
+    if own is not None:
+        checks.append(against.of_point(which, own, point))
+    return checks
 
 
-def remeasure(record: FinishedRecord, task: Task, policy: Policy, place: Placed) -> float:
-    """The success rate of a saved policy, estimated as the record's was, with the same random numbers."""
+def remeasure(record: FinishedRecord, task: Task, prior: Generator, policy: Policy, place: Placed) -> Point:
+    """A saved policy measured as the record's was, with the same random numbers."""
     stream = heldout_stream(record.identity, place.stream)
-    point = estimators.measure(task, policy, task.prior(), record.identity.heldout, stream)
-    rate = (estimators.reported(point) if isinstance(place, Best) else point).success_rate
-    return math.nan if rate is None else rate
+    return estimators.measure(task, policy, prior, record.identity.heldout, stream)
 
 
-def check_rerun(record: FinishedRecord) -> Check:
+def check_rerun(record: FinishedRecord, *, trust: bool = False) -> Check:
     """Run the cell again from its seed in a folder of its own; equal results are equal byte for byte.
 
     Raises:
-        UserError: it cannot be run here, or its sources changed since.
+        UserError: it cannot be run here, its sources changed since, or only the record names its method.
     """
+    baseline = record.identity.baseline
+    check_source("baseline", baseline.id, baseline.source_sha256, trust=trust)
     spec = spec_of(record.identity)
     if identify(spec).cell != record.cell:
         raise UserError("the sources or the engine changed since: this is another cell now")
     with tempfile.TemporaryDirectory() as folder:
         again = runner.run_cell(spec, results=folder, tracking="off")
-    same = records.canonical(again.result) == records.canonical(record.result)
-    return Check("rerun", same, "equal" if same else "the result differs")
+        if records.canonical(again.result) != records.canonical(record.result):
+            return Check("rerun", False, "the result differs")
+        return _same_batches(_batches(again.folder / "ledger.sqlite"), _batches(record.folder / "ledger.sqlite"))
+
+
+def _same_batches(found: list[Batch], recorded: list[Batch]) -> Check:
+    """The ledger of a rerun against the record's, batch by batch."""
+    if len(found) != len(recorded):
+        return Check("rerun", False, f"the ledger holds {len(recorded)} batches, that of the rerun {len(found)}")
+    for new, old in zip(found, recorded, strict=True):
+        if not (
+            new.digest == old.digest
+            and torch.equal(new.x, old.x)
+            and torch.equal(new.priced, old.priced)
+            and new.rewards is not None
+            and old.rewards is not None
+            and torch.equal(new.rewards, old.rewards)
+        ):
+            return Check("rerun", False, f"batch {new.k} of the ledger differs")
+    return Check("rerun", True, "equal")

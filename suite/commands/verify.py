@@ -16,10 +16,13 @@ from suite.store.records import results_folder
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Also repeat N cells from their seed and compare the results.",
+    help="Also repeat N cells from their seed and compare results and ledgers.",
+)
+@click.option(
+    "--trust", is_flag=True, help="Also run code that only the records name: a task in a file, a module of yours."
 )
 @click.pass_context
-def command(ctx: click.Context, results: Path | None, rerun: int) -> None:
+def command(ctx: click.Context, results: Path | None, rerun: int, trust: bool) -> None:
     """Check records against their ledgers and policies.
 
     Evaluates the ledger's samples again, counts evaluations and the first success again, measures the saved
@@ -30,7 +33,7 @@ def command(ctx: click.Context, results: Path | None, rerun: int) -> None:
 
     from suite.cells.verify import verify
 
-    verdicts = verify(results_folder(results), rerun=rerun, say=lambda line: click.echo(line, err=True))
+    verdicts = verify(results_folder(results), rerun=rerun, trust=trust, say=lambda line: click.echo(line, err=True))
     table = Table("cell", "task", "baseline", "seed", "verified", "what differs", box=None, pad_edge=False)
     for verdict in verdicts:
         differs = [check for check in verdict.checks if not check.ok]

@@ -87,6 +87,10 @@ class Batch(NamedTuple):
     """Tokens and FLOPs that the verifier's models spent on the answer, or on the slices of it."""
     slices: tuple[Tensor, Tensor] | None = None
     """Of a batch that was answered in part: the places int64 (P,) and their rewards bool (P,)."""
+    charged: int = 0
+    """How many samples were charged, as the ledger says beside `priced`."""
+    digest: bytes = b""
+    """:func:`digest` of the samples, when they were charged."""
 
 
 class Ledger:
@@ -266,11 +270,12 @@ class Ledger:
         """All batches in the order of their charges, or the one asked for."""
         where = "" if only is None else "WHERE b.k = ?"
         query = (
-            "SELECT b.k, samples, rows, length, priced, rewards, coalesce(tokens, 0), coalesce(flops, 0.0) "
+            "SELECT b.k, samples, rows, length, priced, rewards, coalesce(tokens, 0), coalesce(flops, 0.0), "
+            "charged, digest "
             f"FROM batches b LEFT JOIN answers USING (k) {where} ORDER BY b.k"
         )
         with self._failures_named():
-            for k, samples, rows, length, priced, rewards, tokens, flops in self._db.execute(
+            for k, samples, rows, length, priced, rewards, tokens, flops, charged, mark in self._db.execute(
                 query, () if only is None else (only,)
             ):
                 batch = Batch(
@@ -279,6 +284,8 @@ class Ledger:
                     _flags(priced, rows),
                     None if rewards is None else _flags(rewards, rows),
                     (tokens, flops),
+                    charged=charged,
+                    digest=bytes(mark),
                 )
                 yield batch if batch.rewards is not None else self._with_slices(batch)
 

@@ -9,15 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 import suite
-from suite.cells import verify
+from suite import registry
+from suite.cells import checks, verify
 from suite.errors import UserError
-from suite.store import records
+from suite.store import ledger, records, schema
 from suite.store.records import Record
 
 OPTIONS: dict[str, Any] = {"budget": 100, "tracking": "off", "config": {"batch": 50, "pool": 400, "filter_factor": 2}}
@@ -72,19 +74,33 @@ def test_good_records_are_verified(results: Path) -> None:
         assert records.verified(record) is True
         written = json.loads((record.folder / "verify.json").read_text())
         assert [check["name"] for check in written["checks"]] == [
+            "batches",
+            "digests",
+            "symbols",
+            "charges",
             "budget",
             "nre",
             "successes",
+            "withheld",
             "first success",
             "rewards",
+            "verifier's compute",
+            "rounds of the curve",
+            "evaluations of the curve",
+            "intervals of the curve",
+            "held-out evaluations",
+            "seconds",
             "base of the curve",
             "final of the curve",
             "best of the curve",
             "final improvement",
             "best improvement",
             "base success rate",
+            "base measurements",
             "final success rate",
+            "final measurements",
             "best success rate",
+            "best measurements",
         ]
         assert set(written["hashes"]) == {
             "record.json",
@@ -112,7 +128,9 @@ def test_every_kind_of_policy_is_verified(
     assert record.status == "finished"
     verdict = verify.verify_one(record)
     assert (verdict.verified, failed_checks(verdict)) == (True, [])
-    assert len(verdict.checks) == (5 if heldout == "off" else 13)
+    names = [check.name for check in verdict.checks]
+    assert ("final measurements" in names) == (heldout != "off")
+    assert len(names) == len(set(names))
 
 
 def test_a_reward_that_was_changed_in_the_ledger_is_found(record: Record) -> None:
@@ -131,7 +149,41 @@ def test_a_sample_that_was_changed_in_the_ledger_is_found(record: Record) -> Non
     samples = torch.full((50, 1), 15)
     samples[3] = 5
     change_ledger(record, "UPDATE batches SET samples = ? WHERE k = 0", samples.numpy().tobytes())
-    assert failed_checks(verify.verify_one(record)) == ["rewards"]
+    assert failed_checks(verify.verify_one(record)) == ["digests", "rewards"]
+
+
+def test_a_failure_in_the_place_of_another_is_found(record: Record) -> None:
+    """Its reward is right; what was charged was another one."""
+    samples = torch.full((50, 1), 15)
+    change_ledger(record, "UPDATE batches SET samples = ? WHERE k = 0", samples.numpy().tobytes())
+    assert failed_checks(verify.verify_one(record)) == ["digests"]
+
+
+@pytest.mark.parametrize("symbol", [-1, 31, 1 << 40])
+def test_a_symbol_outside_of_the_vocabulary_is_found_and_not_shown_to_the_verifier(record: Record, symbol: int) -> None:
+    """gaussian-v1 has the symbols 0 to 30."""
+    samples = torch.full((50, 1), symbol)
+    change_ledger(record, "UPDATE batches SET samples = ? WHERE k = 0", samples.numpy().tobytes())
+    verdict = verify.verify_one(record)
+    assert (verdict.verified, failed_checks(verdict)) == (False, ["digests", "symbols", "rewards"])
+    assert "symbols outside of 0..30 in batch 0" in [check.detail for check in verdict.checks]
+
+
+@pytest.mark.parametrize(
+    ("statement", "check"),
+    [
+        ("UPDATE batches SET charged = 0 WHERE k = 0", "charges"),
+        ("UPDATE batches SET digest = x'00' WHERE k = 0", "digests"),
+        ("UPDATE batches SET k = 7 WHERE k = 1", "batches"),
+        ("UPDATE answers SET tokens = 3 WHERE k = 0", "verifier's compute"),
+        ("UPDATE answers SET flops = 1e9 WHERE k = 0", "verifier's compute"),
+    ],
+)
+def test_a_column_that_was_changed_in_the_ledger_is_found(record: Record, statement: str, check: str) -> None:
+    change_ledger(record, statement)
+    verdict = verify.verify_one(record)
+    assert verdict.verified is False
+    assert check in failed_checks(verdict)
 
 
 def test_more_charges_than_the_budget_are_found(record: Record) -> None:
@@ -158,6 +210,20 @@ def test_more_charges_than_the_budget_are_found(record: Record) -> None:
         (lambda result: result["base"].update(success_rate=1e-5), "base success rate"),
         (lambda result: result.update(improvement_final=1e3), "final improvement"),
         (lambda result: result["curve"][-1].update(success_rate=0.5), "final of the curve"),
+        (lambda result: result.update(withheld=99), "withheld"),
+        (lambda result: result.update(heldout_evaluations=0), "held-out evaluations"),
+        (lambda result: result["compute"]["verifying"].update(tokens=7), "verifier's compute"),
+        (lambda result: result["curve"][1].update(nre=1), "evaluations of the curve"),
+        (lambda result: result["curve"][2].update(nre=0), "evaluations of the curve"),
+        (lambda result: result["curve"][0].update(nre=50), "evaluations of the curve"),
+        (lambda result: result["curve"][1].update(round=7), "rounds of the curve"),
+        (lambda result: result["curve"][1].update(low=0.5, high=0.6), "intervals of the curve"),
+        (lambda result: result["curve"][1].update(success_rate=1e-9), "intervals of the curve"),
+        (lambda result: result["curve"][-1].update(entropy=9.0), "final measurements"),
+        (lambda result: result["curve"][-1].update(kl_prior=0.0), "final measurements"),
+        (lambda result: result["curve"][-1].update(distinct_successes=10_000), "final measurements"),
+        (lambda result: result["curve"][-1].update(samples=["forged"] * 8), "final measurements"),
+        (lambda result: result["curve"][0].update(entropy=9.0), "base measurements"),
     ],
 )
 def test_a_number_that_was_changed_in_the_record_is_found(
@@ -166,6 +232,59 @@ def test_a_number_that_was_changed_in_the_record_is_found(
     verdict = verify.verify_one(change_result(record, change))
     assert verdict.verified is False
     assert check in failed_checks(verdict)
+
+
+@pytest.mark.parametrize(
+    ("hits", "change", "ok"),
+    [
+        (3, {}, True),  # 3 of 100, as it was counted
+        (4, {}, False),  # other halves than the rate says
+        (3, {"n": 200, "success_rate": 0.03}, False),
+        (3, {"low": 0.0}, False),
+    ],
+)
+def test_a_counted_point_is_held_against_its_halves(hits: int, change: dict[str, Any], ok: bool) -> None:
+    """Clopper-Pearson's interval of 3 in 100 is 0.00623 to 0.08518 (R 4, binom.test(3, 100))."""
+    point = schema.Point(
+        0.03, 0.006229972, 0.08517605, "monte-carlo", 100, round=0, nre=0, stream=0, metrics={}, samples=[],
+        distinct_successes=None, distinct_share=None, effective_successes=None, valid_share=None, entropy=None,
+        kl_prior=None, halves=(hits - 1, 50, 1, 50),
+    )  # fmt: skip
+    assert checks.sound(msgspec.structs.replace(point, **change), "100") is ok
+
+
+def test_without_saved_policies_there_is_no_verdict(record: Record) -> None:
+    """A rate that nobody can measure again is neither verified nor refuted."""
+
+    def forge(result: dict[str, Any]) -> None:
+        final, best = result["curve"][-1], result["best"]
+        for point in (final, result["final"], best):
+            point.update(success_rate=0.99, low=0.99, high=0.99)
+        best.update(round=final["round"], nre=final["nre"], stream=final["stream"])
+        result["improvement_final"] = result["improvement_best"] = 0.99 / result["base"]["success_rate"]
+
+    forged = change_result(record, forge)
+    assert verify.verify_one(forged).verified is False
+    content = json.loads((record.folder / "record.json").read_text())
+    content["meta"]["policies"] = []
+    (record.folder / "record.json").write_text(json.dumps(content))
+    emptied = records.read(record.folder / "record.json")
+    assert verify.verify_one(emptied).verified is False  # the files are still there
+    for path in record.folder.glob("policy-*"):
+        path.unlink()
+    verdict = verify.verify_one(emptied)
+    assert (verdict.verified, failed_checks(verdict)) == (None, ["policies"])
+    assert verdict.checks[-1].detail == "the final and best policy was not saved: nothing to measure"
+    assert records.verified(emptied) is None
+    change_ledger(record, "UPDATE batches SET charged = 0 WHERE k = 0")
+    assert verify.verify_one(emptied).verified is False  # what can be checked still is
+
+
+def test_seconds_are_held_against_their_sum(record: Record) -> None:
+    content = json.loads((record.folder / "record.json").read_text())
+    content["meta"]["seconds"]["training"] = 1e6
+    (record.folder / "record.json").write_text(json.dumps(content))
+    assert failed_checks(verify.verify_one(records.read(record.folder / "record.json"))) == ["seconds"]
 
 
 def test_a_policy_that_was_deleted_is_found(record: Record) -> None:
@@ -179,7 +298,7 @@ def test_a_policy_that_was_changed_is_found(record: Record) -> None:
         metadata, logits = file.metadata(), file.get_tensor("logits")
     logits[0, 5] += 3  # bin 5 is a success
     save_file({"logits": logits}, path, metadata=metadata)
-    assert failed_checks(verify.verify_one(record)) == ["final success rate"]
+    assert failed_checks(verify.verify_one(record)) == ["final success rate", "final measurements"]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +350,10 @@ def test_a_task_that_is_not_here_is_unknown_and_the_others_are_checked(
     assert [v.verified for v in verdicts if v.task == "gaussian-v1"] == [True] * 3
     (unknown,) = [v for v in verdicts if v.task == "toys.py:Codes"]
     assert unknown.verified is None
-    assert any(line.startswith("toys.py:Codes pretrained seed 0: not checked; source: no file") for line in said)
+    outside = "toys.py:Codes pretrained seed 0: not checked; source: the task 'toys.py:Codes' is code outside"
+    assert any(line.startswith(outside) for line in said)
+    verify.verify(results, trust=True, say=said.append)
+    assert any("toys.py:Codes pretrained seed 0: not checked; source:" in line and "no file" in line for line in said)
 
 
 def test_a_broken_record_is_a_finding_of_its_own(results: Path, record: Record) -> None:
@@ -259,10 +381,21 @@ def test_reruns_are_equal(results: Path, rerun: int, expected: int) -> None:
 
 
 def test_a_rerun_finds_what_the_other_checks_do_not(record: Record) -> None:
-    changed = change_result(record, lambda result: result["curve"][1].update(entropy=0.5))
+    changed = change_result(record, lambda result: result["compute"]["training"].update(flops=1.0))
     assert verify.verify_one(changed).verified is True
     verdict = verify.verify_one(changed, rerun=True)
     assert (verdict.verified, failed_checks(verdict)) == (False, ["rerun"])
+
+
+def test_a_rerun_compares_the_ledgers(record: Record) -> None:
+    """Another failure in the place of one, with its own digest: only the same run again knows what was drawn."""
+    samples = torch.full((50, 1), 15)
+    statement = "UPDATE batches SET samples = ?, digest = ? WHERE k = 1"
+    change_ledger(record, statement, samples.numpy().tobytes(), ledger.digest(samples))
+    assert verify.verify_one(record).verified is True
+    verdict = verify.verify_one(record, rerun=True)
+    assert (verdict.verified, failed_checks(verdict)) == (False, ["rerun"])
+    assert verdict.checks[-1].detail == "batch 1 of the ledger differs"
 
 
 def test_a_rerun_that_cannot_be_done_acquits_nobody(record: Record) -> None:
@@ -296,4 +429,64 @@ def test_a_rerun_of_changed_sources_says_nothing(record: Record) -> None:
     assert verify.verify_one(older).verified is True
     verdict = verify.verify_one(older, rerun=True)
     assert verdict.verified is True
-    assert verdict.checks[-1].detail == "not done: the sources or the engine changed since: this is another cell now"
+    assert verdict.checks[-1].detail == "not done: the source of banel changed since; this is another baseline now"
+
+
+# -- code that a record names ------------------------------------------------------------------------------------------
+
+EVIL = """
+from pathlib import Path
+Path(__file__).with_name("RAN").write_text("")
+from tasks.gaussian import Gaussian as Evil
+"""
+
+
+def named(record: Record, kind: str, ref: str, sha256: str) -> Record:
+    """The record as if it were of another task or method."""
+    content = json.loads((record.folder / "record.json").read_text())
+    content["identity"][kind] |= {"id": ref, "source_sha256": sha256}
+    content["cell"] = records.cell_of(content["identity"])
+    (record.folder / "record.json").write_text(json.dumps(content))
+    return records.read(record.folder / "record.json")
+
+
+@pytest.mark.parametrize("kind", ["task", "baseline"])
+@pytest.mark.parametrize("form", ["file", "module"])
+def test_code_that_only_a_record_names_is_not_run(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, form: str
+) -> None:
+    """Neither without --trust, though its hash is right, nor with it where its hash is another."""
+    package = tmp_path / f"theirs_{kind}"  # imported once in a process
+    package.mkdir()
+    for name in ("__init__.py", "evil.py"):
+        (package / name).write_text(EVIL)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    ref = f"{package.name}/evil.py:Evil" if form == "file" else f"{package.name}.evil:Evil"
+    right = registry.sha256_of(package / "evil.py")
+    verdict = verify.verify_one(named(record, kind, ref, right), rerun=True)
+    assert kind == "baseline" or verdict.verified is None
+    assert "verify with --trust" in verdict.checks[-1].detail
+    verdict = verify.verify_one(named(record, kind, ref, "0" * 64), rerun=True, trust=True)
+    assert kind == "baseline" or verdict.verified is None
+    assert "changed since" in verdict.checks[-1].detail
+    assert not (package / "RAN").exists()
+    verify.verify_one(named(record, kind, ref, right), rerun=True, trust=True)
+    assert (package / "RAN").exists()
+
+
+def test_trusted_code_is_verified(
+    tmp_path: Path, plugin: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(plugin("toys.py:Codes").rpartition(":")[0]).parent)
+    record = suite.run("toys.py:Codes", "pretrained", results=tmp_path, **(OPTIONS | {"config": {"batch": 50}}))
+    assert verify.verify_one(record).verified is None
+    assert verify.verify_one(record, trust=True).verified is True
+
+
+def test_a_source_is_located_without_running_it() -> None:
+    assert registry.locate("task", "gaussian-v1").parts[-2:] == ("tasks", "gaussian.py")
+    assert registry.locate("task", "addition-v1").parts[-2:] == ("addition", "task.py")
+    for ref in ("nowhere.at.all:X", "nowhere.py:X", "gaussian-v99", ":X"):
+        with pytest.raises(UserError):
+            registry.locate("task", ref)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import reports
+from suite.cells.checks import of_summary
 from suite.cells.spec import SETTINGS
-from suite.cells.verify import check_summary
 from suite.compute import PHASES
 from suite.errors import UserError
 from suite.store import records, schema
@@ -54,7 +54,7 @@ def test_an_old_record_says_what_it_said(old: tuple[dict[str, Any], Path]) -> No
 def test_an_old_record_holds_what_its_curve_says(old: tuple[dict[str, Any], Path]) -> None:
     """Where it was chosen on one half, the best has the samples of the other: 1,000 of 2,000."""
     (record,) = records.finished(records.scan(old[1])[0])
-    assert [check for check in check_summary(record) if not check.ok] == []
+    assert [check for check in of_summary(record) if not check.ok] == []
     assert record.best is not None
     halved = record.best.selected_on == "half"
     assert (record.best.estimator, record.best.n) == (("monte-carlo", 1000) if halved else ("exact", None))
