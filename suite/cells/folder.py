@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from suite.cells.identity import Identity
-from suite.errors import CellLocked, UserError
+from suite.errors import BrokenCell, CellLocked, UserError
 from suite.store import disk, provenance, records
 from suite.store.ledger import Ledger
 from suite.store.records import FinishedRecord, Record
@@ -38,7 +38,8 @@ def set_aside(identity: Identity, results: Path | str | None) -> None:
 def _attempt(folder: Path) -> int:
     """The number of the attempt that is next: one more than those set aside."""
     aside = [*folder.glob("attempt-*.json"), *folder.glob("ledger-*.sqlite")]
-    return 1 + max((int(path.stem.rpartition("-")[2]) for path in aside), default=0)
+    numbers = (path.stem.rpartition("-")[2] for path in aside)
+    return 1 + max((int(number) for number in numbers if number.isdecimal()), default=0)
 
 
 @contextlib.contextmanager
@@ -77,6 +78,7 @@ def _charged(path: Path) -> bool:
 def _locked(identity: Identity, results: Path | str | None) -> Iterator[Path]:
     """The cell's folder, made if it is not there, under its lock."""
     folder = identity.folder(results)
+    _check_kinds(folder)
     try:
         disk.make_folder(folder)
         lock = FileLock(folder / ".lock", timeout=0).acquire()
@@ -88,6 +90,18 @@ def _locked(identity: Identity, results: Path | str | None) -> Iterator[Path]:
         ) from error
     with lock:
         yield folder
+
+
+FILES = ("record.json", "ledger.sqlite", "verify.json", "policy-final.safetensors", "policy-best.safetensors", ".lock")
+
+
+def _check_kinds(folder: Path) -> None:
+    """BrokenCell where a file stands in the place of the cell's folder, or a folder in that of one of its files."""
+    if folder.exists() and not folder.is_dir():
+        raise BrokenCell(f"{folder}: a file where the folder of a cell belongs; move it away")
+    for name in FILES:
+        if (folder / name).is_dir():
+            raise BrokenCell(f"{folder / name}: a folder where a file belongs; move it away")
 
 
 def fail(identity: Identity, results: Path | str | None, message: str) -> Record:

@@ -16,7 +16,7 @@ from suite.cells import dispatch
 from suite.cells.dispatch import Call, Outcomes
 from suite.cells.spec import CellSpec
 from suite.config import nearest, specs
-from suite.errors import CellLocked, UserError
+from suite.errors import BrokenCell, CellLocked, UserError
 from suite.store.records import Record, results_folder
 from suite.store.schema import Tuning
 
@@ -95,6 +95,7 @@ def run_grid(
 
     Raises:
         UserError: bad input, before any cell is run.
+        BrokenCell: the files of some cells cannot be read; all others have their records by then.
     """
     from suite.cells.identity import warn_of_earlier_engines  # imports torch
 
@@ -102,6 +103,7 @@ def run_grid(
     folder = results_folder(results).absolute()  # a worker elsewhere stands in another directory
     cells = _identified(specs)
     found: dict[str, Record] = {}
+    torn: list[BrokenCell] = []
 
     def report(name: str, record: Record, fresh: bool) -> None:
         found[name] = record
@@ -116,7 +118,11 @@ def run_grid(
                 set_aside(cell.identity, folder)
         missing: list[Call] = []
         for name, cell in cells.items():
-            earlier = cell.identity.finished(folder)
+            try:
+                earlier = cell.identity.finished(folder)
+            except BrokenCell as error:
+                torn.append(error)
+                continue
             if earlier is None:
                 of_cell = tuning if cell.spec.config else None
                 missing.append(Call(name, cell.spec, str(folder), tracking, of_cell, group_of(cells)))
@@ -124,7 +130,13 @@ def run_grid(
                 report(name, earlier, False)
         warn_of_earlier_engines((cells[call.name].identity for call in missing), folder)
         while missing:
-            missing = _pass(outcomes, missing, cells, folder, report)
+            missing = _pass(outcomes, missing, cells, folder, report, torn)
+    if torn:
+        others = len(cells) - len(torn)
+        raise BrokenCell(
+            f"{len(torn)} of {len(cells)} cells cannot be read and were left as they are; the other {others} have "
+            f"their records: {'; '.join(map(str, torn))}"
+        )
     return [found[name] for name in cells]
 
 
@@ -181,11 +193,18 @@ def _pass(
     cells: Mapping[str, _Cell],
     folder: Path,
     report: Callable[[str, Record, bool], None],
+    torn: list[BrokenCell],
 ) -> list[Call]:
-    """Run and report what no other process is running; the rest, once one of it has a record or PAUSE is over."""
+    """Run and report what no other process is running; the rest, once one of it has a record or PAUSE is over.
+
+    Cells whose files cannot be read are added to `torn`.
+    """
     busy: list[Call] = []
     with contextlib.closing(outcomes(calls)) as finished:
         for call, outcome in finished:
+            if isinstance(outcome, BrokenCell):
+                torn.append(outcome)
+                continue
             if isinstance(outcome, Exception):
                 outcome = _failed(cells[call.name].identity, folder, outcome)
             if outcome is None:

@@ -18,7 +18,7 @@ from suite import config as configs
 from suite import engine, registry
 from suite import task as tasks
 from suite.cells.spec import SETTINGS, CellSpec
-from suite.errors import UserError
+from suite.errors import BrokenCell, UserError
 from suite.measure import estimators
 from suite.store import records, schema
 from suite.store.records import FinishedRecord
@@ -52,7 +52,14 @@ class Identity:
 
     def earlier_engines(self, results: Path | str | None) -> list[int]:
         """The earlier engines of which there is a finished record of this cell: the same but for the engine."""
-        return [n for n in range(engine.ENGINE) if self._of_engine(n).finished(results) is not None]
+        return [n for n in range(engine.ENGINE) if self._of_engine(n).is_finished(results)]
+
+    def is_finished(self, results: Path | str | None) -> bool:
+        """Whether there is a finished record of this cell; one that cannot be read is none."""
+        try:
+            return self.finished(results) is not None
+        except BrokenCell:
+            return False
 
     def _of_engine(self, number: int) -> Identity:
         return dataclasses.replace(self, content=msgspec.structs.replace(self.content, engine=number))
@@ -101,7 +108,7 @@ def identify(spec: CellSpec) -> Identity:
 
 def warn_of_earlier_engines(identities: Iterable[Identity], results: Path | str | None) -> None:
     """One line on stderr for each earlier engine that has finished some of these cells, of which this one has not."""
-    missing = [identity for identity in identities if identity.finished(results) is None]
+    missing = [identity for identity in identities if not identity.is_finished(results)]
     found = Counter(number for identity in missing for number in identity.earlier_engines(results))
     for number, count in sorted(found.items()):
         print(

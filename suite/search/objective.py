@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from suite.cells.spec import CellSpec
-from suite.errors import CellLocked, UserError
+from suite.errors import BrokenCell, CellLocked, UserError
 from suite.measure.curves import area_over_log_nre
 from suite.measure.means import geometric_mean
 from suite.search.sweep import Settings, Sweep
@@ -54,10 +54,13 @@ class Configuration(NamedTuple):
         Two trials may draw the same values at the same time. A failed record comes too, and is the last.
 
         Raises:
-            TrialFailed: the method or the verifier raised.
+            TrialFailed: the method or the verifier raised, or the files of a cell cannot be read.
         """
         for spec in self.specs():
-            record = _when_free(spec, results=results, tracking="off", sweep=sweep, progress=progress)
+            try:
+                record = _when_free(spec, results=results, tracking="off", sweep=sweep, progress=progress)
+            except BrokenCell as error:  # one torn cell does not end a search
+                raise TrialFailed(f"seed {spec.seed}: {error}") from error
             yield record
             if isinstance(record.result, FailedResult):
                 raise TrialFailed(f"seed {spec.seed}: {record.result.error.line()}")
