@@ -15,7 +15,7 @@ from suite import registry
 from suite._version import __version__
 from suite.cells.executor import Terminated, raise_on_sigterm
 from suite.config import nearest
-from suite.errors import UserError
+from suite.errors import UserError, printable
 
 COMMANDS = {
     "list": "suite.commands.listing:command",
@@ -95,5 +95,5 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    click.echo(f"suite: {' '.join(message.split())}", err=True)
+    click.echo(f"suite: {printable(message)}", err=True)
     return code

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 
+def printable(text: str) -> str:
+    """Text in one line, its control characters spelled out (`\\x1b`): what a method said must not steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split()))
+
+
 def one_line(error: BaseException) -> str:
     """`Type: message` in one line; the type alone where there is no message."""
-    message = " ".join(str(error).split())
+    message = printable(str(error))
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 

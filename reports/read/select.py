@@ -207,4 +207,4 @@ def _error(record: Record) -> str:
     if not isinstance(record.result, FailedResult):
         return ""
     error = record.result.error
-    return f"{error.type}: {' '.join(error.message.split())[:200]}"
+    return error.line()[:200]

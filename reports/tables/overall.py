@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from reports.board.overall import Overall
 from reports.tables.render import escape, pipe_table
-from reports.tables.text import NONE, interval, plain
+from reports.tables.text import NONE, cell_of_csv, interval, plain
 
 LEGEND = (
     "Over all tasks that every one of these rows ran, tasks for tuning left out. Rank: the mean of the ranks, with a "
@@ -43,7 +43,8 @@ def to_csv(found: Sequence[Overall]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(field.name for field in dataclasses.fields(Overall))
     for one in found:
-        writer.writerow((dataclasses.asdict(one) | {"tasks": ";".join(map(plain, one.tasks))}).values())
+        cells = dataclasses.asdict(one) | {"tasks": ";".join(map(plain, one.tasks))}
+        writer.writerow(map(cell_of_csv, cells.values()))
     return text.getvalue()
 
 

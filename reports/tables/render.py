@@ -18,7 +18,7 @@ from tabulate import tabulate
 from reports.board.row import Row, blocks
 from reports.stats import MIN_SEEDS
 from reports.tables.columns import COST, DEPLOYED, HEADLINE, RATES, Columns, every_seed, untestable
-from reports.tables.text import plain, rate
+from reports.tables.text import cell_of_csv, plain, rate, text_of_csv
 
 MEANING = (
     "× best control is the headline: the geometric mean of a method's final success rate over that of the "
@@ -77,7 +77,8 @@ def from_csv(text: str) -> list[Row]:
         if line.keys() != kinds.keys():
             raise ValueError(f"columns of another version: {', '.join(sorted(line.keys() ^ kinds.keys()))}")
         values: dict[str, Any] = {}
-        for name, value in line.items():
+        for name, cell in line.items():
+            value = text_of_csv(cell)
             if typing.get_origin(kinds[name]) is tuple:
                 values[name] = [part or None for part in value.split(";")] if value else []
             else:
@@ -182,4 +183,6 @@ def _finite(value: Any) -> Any:
 
 
 def _cell(value: Any) -> Any:
-    return ";".join("" if item is None else str(item) for item in value) if isinstance(value, list) else value
+    """A value as a CSV file has it; lists are joined by semicolons."""
+    joined = ";".join("" if item is None else str(item) for item in value) if isinstance(value, list) else value
+    return cell_of_csv(joined)

@@ -11,7 +11,7 @@ from reports import stats
 from reports.board.row import Row, blocks
 from reports.board.significance import PairTest
 from reports.tables.render import escape, pipe_table, title
-from reports.tables.text import NONE, interval, number
+from reports.tables.text import NONE, cell_of_csv, interval, number
 
 LEGEND = (
     "Ratio: the geometric mean of the final rate of the first over that of the second, with Welch's 95 % t-interval "
@@ -44,7 +44,7 @@ def to_csv(found: Sequence[PairTest]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(field.name for field in dataclasses.fields(PairTest))
-    writer.writerows(dataclasses.astuple(test) for test in found)
+    writer.writerows(map(cell_of_csv, dataclasses.astuple(test)) for test in found)
     return text.getvalue()
 
 

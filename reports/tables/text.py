@@ -47,6 +47,20 @@ def interval(value: float | None, low: float | None, high: float | None, digits:
     return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
+
+
+def cell_of_csv(value: object) -> object:
+    """A value for a CSV file: text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def text_of_csv(cell: str) -> str:
+    """The text that :func:`cell_of_csv` wrote."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
+
+
 def plain(text: str) -> str:
     """Text on one line, without control characters."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", text)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from suite.cells.grid import CellDone
+from suite.errors import printable
 from suite.measure.means import geometric_mean
 from suite.store.records import Record, finished
 from suite.store.schema import FailedResult, rate_of
@@ -134,7 +135,7 @@ def table(records: list[Record], total: int, left: str = "") -> Table:
 
 def line(record: Record) -> str:
     """One cell in one line."""
-    name = f"{record.task} {record.baseline} seed {record.seed}"
+    name = printable(f"{record.task} {record.baseline} seed {record.seed}")
     if isinstance(record.result, FailedResult):
         error = record.result.error
         return f"{name}: FAILED, {error.line()}" + (f" at {error.where}" if error.where else "")
@@ -197,7 +198,7 @@ def _announce_trial(state: TrialDone, clock: Clock) -> None:
     params = ", ".join(f"{name} {number(v) if isinstance(v, float) else v}" for name, v in trial.params.items())
     error = trial.user_attrs.get("error")
     if error:
-        outcome = f"FAILED, {error}"
+        outcome = f"FAILED, {printable(error)}"
     elif trial.state.name == "COMPLETE":
         outcome = _values(trial) + (" (best so far)" if state.best and state.best.number == trial.number else "")
     else:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from suite.errors import UserError
+from suite.errors import UserError, printable
 from suite.store import json_file
 from suite.store.records import FinishedRecord, canonical, results_folder
 from suite.store.schema import StudyTrial
@@ -51,7 +52,7 @@ def command(ctx: click.Context, config_file: Path | None, results: Path | None, 
     given = typed(given, trial.settings, trial.cell)
     trial.check()
     folder = results_folder(results)
-    name = os.environ.get("WANDB_RUN_ID") or hashlib.sha256(canonical(given).encode()).hexdigest()[:12]
+    name = _run_id() or hashlib.sha256(canonical(given).encode()).hexdigest()[:12]
     sweep = os.environ.get("WANDB_SWEEP_ID")
     origin = StudyTrial(study=sweep, trial=name) if sweep else None
     cell = trial.cell
@@ -75,7 +76,7 @@ def command(ctx: click.Context, config_file: Path | None, results: Path | None, 
                 records.append(record)
     except TrialFailed as error:
         tracker.conclude(records, {}, state="failed", error=str(error))
-        click.echo(f"suite: {error}", err=True)
+        click.echo(f"suite: {printable(str(error))}", err=True)
         ctx.exit(1)
     except BaseException as error:
         state: trackers.State = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -84,6 +85,14 @@ def command(ctx: click.Context, config_file: Path | None, results: Path | None, 
     objectives = values(records, cell.points)
     tracker.conclude(records, objectives)
     click.echo(json.dumps(objectives))
+
+
+def _run_id() -> str | None:
+    """$WANDB_RUN_ID, which names a folder; UserError where it is no name."""
+    given = os.environ.get("WANDB_RUN_ID")
+    if given and not re.fullmatch(r"[\w-][\w.-]{0,127}", given):
+        raise UserError(f"WANDB_RUN_ID={given!r} is no id of a run: give up to 128 letters, digits, - and _")
+    return given
 
 
 def _flags(args: Sequence[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from suite.errors import printable
 from suite.store.records import results_folder
 
 
@@ -33,17 +34,19 @@ def command(ctx: click.Context, results: Path | None, rerun: int, trust: bool) -
 
     from suite.cells.verify import verify
 
-    verdicts = verify(results_folder(results), rerun=rerun, trust=trust, say=lambda line: click.echo(line, err=True))
+    verdicts = verify(
+        results_folder(results), rerun=rerun, trust=trust, say=lambda line: click.echo(printable(line), err=True)
+    )
     table = Table("cell", "task", "baseline", "seed", "verified", "what differs", box=None, pad_edge=False)
     for verdict in verdicts:
         differs = [check for check in verdict.checks if not check.ok]
         table.add_row(
             verdict.cell,
-            verdict.task,
-            verdict.baseline,
+            printable(verdict.task),
+            printable(verdict.baseline),
             str(verdict.seed),
             {True: "yes", False: "NO", None: "not checked"}[verdict.verified],
-            "; ".join(f"{check.name}: {check.detail}" for check in differs),
+            printable("; ".join(f"{check.name}: {check.detail}" for check in differs)),
         )
     Console(highlight=False, markup=False, soft_wrap=True).print(table)
     wrong = sum(verdict.verified is False for verdict in verdicts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import secrets
 import warnings
 from collections.abc import Iterator
@@ -125,6 +126,11 @@ def connect(url: str, heartbeat: int = HEARTBEAT, *, create: bool = True) -> RDB
             url = POSTGRESQL + url.removeprefix(short)
     if url.startswith(POSTGRESQL):
         options = {"connect_args": {"connect_timeout": CONNECT_TIMEOUT}}
+    if not _is_clear(url):  # what is said of such a URL may hold pieces of its password
+        raise UserError(
+            f"--storage {_shown(url)} is no URL of a database; write sqlite:///studies.sqlite or "
+            "postgresql://USER:PASSWORD@HOST:PORT/NAME, with / @ : % of the password as %2F %40 %3A %25"
+        )
     with stable(), reachable(url), _alone(url, options):
         storage = RDBStorage(
             url,
@@ -186,10 +192,20 @@ def _unreachable(url: str, error: BaseException) -> str:
 
 
 def _shown(url: str) -> str:
+    """A URL without its password, also where it does not parse."""
+    scheme, mark, rest = url.partition("://") if "://" in url else ("", "", url)
+    user, at, place = rest.rpartition("@")  # a password that is not encoded may hold an @ itself
+    hidden = f"{user.partition(':')[0]}:***" if mark and ":" in user else ("***" if at and not mark else user)
+    return re.sub(r"(?i)((?:password|passwd|pwd)=)[^&\s]*", r"\1***", f"{scheme}{mark}{hidden}{at}{place}")
+
+
+def _is_clear(url: str) -> bool:
+    """Whether a URL parses, and into what its writer meant: an @ in a password that is not encoded ends it early."""
     try:
-        return sqlalchemy.engine.make_url(url).render_as_string(hide_password=True)
-    except sqlalchemy.exc.ArgumentError:
-        return url
+        sqlalchemy.engine.make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return False
+    return url.startswith("sqlite") or url.count("@") <= 1
 
 
 def open_study(sweep: Sweep, storage: RDBStorage | None, name: str | None = None, *, prune: bool = True) -> Study:

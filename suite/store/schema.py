@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import msgspec
 
 from suite.config import nearest
-from suite.errors import UserError
+from suite.errors import UserError, printable
 
 SCHEMA = 1
 """Goes up when a version that reads the number before could not read what is written now."""
@@ -215,8 +215,8 @@ class Error(Part, frozen=True, kw_only=True):
     """FILE:LINE."""
 
     def line(self) -> str:
-        """`RuntimeError: what it said`."""
-        return f"{self.type}: {self.message}"
+        """`RuntimeError: what it said`, as a terminal may show it."""
+        return printable(f"{self.type}: {self.message}")
 
 
 class FinishedResult(Part, frozen=True, kw_only=True, tag_field="status", tag="finished"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -220,3 +221,16 @@ def test_the_markdown_headline_fits_eighty_columns(crowded: list[leaderboard.Row
     plain_names = [row for row in crowded if "red" not in row.name]
     blocks = _runs(tables.to_markdown(plain_names).splitlines())
     assert max(map(len, blocks[0])) <= 80
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@"])
+def test_no_cell_of_a_csv_file_is_a_formula(crowded: list[leaderboard.Row], start: str) -> None:
+    """A spreadsheet runs what begins so; numbers are numbers, also below zero."""
+    name = f'{start}HYPERLINK("http://x","y")'
+    made = [dataclasses.replace(row, task=name, baseline=name) for row in crowded]
+    text = tables.to_csv(made)
+    for line in csv.reader(io.StringIO(text)):
+        for cell in line:
+            assert not cell.startswith(("=", "+", "@"))
+            assert not cell.startswith("-") or float(cell) < 0
+    assert tables.from_csv(text) == made
