@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import re
-from collections.abc import Callable
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import yaml
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -16,6 +20,8 @@ class Server(http.server.ThreadingHTTPServer):
         runs: run id -> its config, as the run was created.
         groups: run id -> its group and its job type.
         history: run id -> its rows.
+        summary: run id -> its summary.
+        exited: run id -> its exit code.
         artifacts: names of the artifacts.
         refuse: ids of runs that this user may not write.
     """
@@ -25,6 +31,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.groups: dict[str, tuple[str, str]] = {}
         self.runs: dict[str, dict[str, Any]] = {}
         self.history: dict[str, list[dict[str, Any]]] = {}
+        self.summary: dict[str, dict[str, Any]] = {}
+        self.exited: dict[str, int] = {}
         self.artifacts: list[str] = []
         self.refuse: set[str] = set()
         self.url = f"http://127.0.0.1:{self.server_port}"
@@ -62,6 +70,112 @@ class Server(http.server.ThreadingHTTPServer):
         return {"createRunFiles": {"runID": given["run"], "uploadHeaders": [], "files": files}}
 
 
+AServer = TypeVar("AServer", bound=Server)
+
+
+@contextlib.contextmanager
+def serving(server: AServer) -> Iterator[AServer]:
+    """Let `server` answer, in a thread, until the end of the block."""
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+
+
+class SweepServer(Server):
+    """A server with one sweep, as wandb 0.31's `wandb agent` and `wandb sweep-scheduler` ask for it.
+
+    An agent gets the configurations that wait, one after another. Once all are given out it is told to exit, unless a
+    scheduler proposes further ones.
+
+    Source: the agent's queries are those of wandb/apis/public/sweeps.py, the scheduler's those of wandb-core,
+    core/internal/sweep/scheduler.
+
+    Attributes:
+        configs: run id -> its configuration, in the order in which they came.
+        enough: None, or how many runs the sweep is to have of a scheduler. At the next proposal it is finished, as if
+            a person had stopped it, and the run proposed stays pending.
+        state: of the sweep, as W&B names it.
+    """
+
+    id = "swp12345"
+
+    def __init__(self, config: dict[str, Any], configs: dict[str, Any], enough: int | None = None) -> None:
+        super().__init__()
+        self.enough = enough
+        self.config = config
+        self.configs = dict(configs)
+        self.waiting = list(self.configs)
+        self.state = "RUNNING"
+
+    def ServerFeaturesQuery(self, _: dict[str, Any]) -> dict[str, Any]:
+        """Without this feature `wandb sweep-scheduler` says that the server is too old."""
+        return {"serverInfo": {"features": [{"name": "SWEEPS_LOCAL_SCHEDULER", "isEnabled": True}]}}
+
+    def SweepWithRuns(self, _: dict[str, Any]) -> dict[str, Any]:
+        sweep = {"id": self.id, "name": self.id, "config": yaml.safe_dump(self.config), "runs": {"edges": []}}
+        return {"project": {"sweep": sweep}}
+
+    def CreateAgent(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"createAgent": {"agent": {"id": "agent0"}}}
+
+    def Heartbeat(self, given: dict[str, Any]) -> dict[str, Any]:
+        commands = [] if json.loads(given["runState"]) else self._next()
+        return {"agentHeartbeat": {"agent": {"id": "agent0"}, "commands": json.dumps(commands)}}
+
+    def _next(self) -> list[dict[str, Any]]:
+        if self.state == "FINISHED" or not (self.waiting or self.enough):
+            return [{"type": "exit"}]
+        if not self.waiting:
+            return []
+        name = self.waiting.pop(0)
+        args = {key: {"value": value} for key, value in self.configs[name].items()}
+        return [{"type": "run", "run_id": name, "program": self.config["program"], "args": args}]
+
+    def SweepConfig(self, _: dict[str, Any]) -> dict[str, Any]:
+        sweep = {"id": "node", "state": self.state, "config": yaml.safe_dump(self.config)}
+        return {"project": {"sweep": {**sweep, "displayName": "sweep", "controllerRunName": "controller"}}}
+
+    def EnqueueSweepRun(self, given: dict[str, Any]) -> dict[str, Any]:
+        if len(self.configs) == self.enough:
+            self.state = "FINISHED"
+        name = f"run{len(self.configs)}"
+        self.configs[name] = {key: one["value"] for key, one in json.loads(given["config"]).items()}
+        self.waiting.append(name)
+        return {"enqueueSweepRun": {"id": name, "runQueueItemId": f"item-{name}"}}
+
+    def UpsertSweepState(self, given: dict[str, Any]) -> dict[str, Any]:
+        self.state = given["state"]
+        return {"upsertSweep": {"sweep": {"state": self.state}}}
+
+    def SweepRunsWithHistory(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"project": {"sweep": {"state": self.state, "runs": self._runs()}}}
+
+    def SweepWatchedRuns(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"project": {"sweep": {"state": self.state}, "runs": self._runs()}}
+
+    def _runs(self) -> dict[str, Any]:
+        nodes = [
+            {
+                "id": f"id-{name}",
+                "name": name,
+                "state": self._state(name),
+                "config": json.dumps({key: {"value": value} for key, value in config.items()}),
+                "summaryMetrics": json.dumps(self.summary.get(name, {})),
+                "sampledHistory": [[]],
+            }
+            for name, config in self.configs.items()
+        ]
+        return {"pageInfo": {"hasNextPage": False, "endCursor": None}, "edges": [{"node": node} for node in nodes]}
+
+    def _state(self, name: str) -> str:
+        if name in self.exited:
+            return "failed" if self.exited[name] else "finished"
+        return "running" if name in self.runs else "pending"
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     server: Server
 
@@ -75,8 +189,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.reply(200, {})
         if self.path != "/graphql":
             run_id = self.path.split("/")[-2]
-            rows = body.get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
-            self.server.history.setdefault(run_id, []).extend(map(json.loads, rows))
+            rows = {name: sent["content"] for name, sent in body.get("files", {}).items()}
+            self.server.history.setdefault(run_id, []).extend(map(json.loads, rows.get("wandb-history.jsonl", [])))
+            for row in rows.get("wandb-summary.json", []):
+                self.server.summary[run_id] = json.loads(row)
+            if body.get("complete"):
+                self.server.exited[run_id] = body["exitcode"]
             return self.reply(200, {})
         found = re.search(r"(?:query|mutation)\s+(\w+)", body["query"])
         answer: Callable[..., dict[str, Any]] = getattr(self.server, found[1] if found else "", lambda _: {})

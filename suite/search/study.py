@@ -208,40 +208,61 @@ def _is_clear(url: str) -> bool:
     return url.startswith("sqlite") or url.count("@") <= 1
 
 
-def open_study(sweep: Sweep, storage: RDBStorage | None, name: str | None = None, *, prune: bool = True) -> Study:
+def open_study(sweep: Sweep, storage: RDBStorage | None, name: str | None = None) -> Study:
     """The study of a sweep, made if it is not there, its first trial the shipped defaults.
 
     Args:
         storage: where it is kept; None keeps it in memory.
         name: another name than the one that the file's content gives.
-        prune: whether the sweep's pruner is used.
 
     Raises:
         UserError: a study of that name is of another sweep, or of other code.
     """
     name = name or sweep.study
-    identity = {"sweep": sweep.digest, "sources": sweep.sources()}
     with stable(), reachable(storage.url if storage else "memory"):
         study = optuna.create_study(
             study_name=name,
             storage=storage,
             directions=["maximize"] * len(sweep.metrics),
             sampler=Reproducible(sweep),
-            pruner=pruner(sweep) if prune else NopPruner(),
+            pruner=pruner(sweep),
             load_if_exists=True,
         )
         _check_directions(study, len(sweep.metrics))
         attributes = study.user_attrs
         if not attributes and not study.get_trials(deepcopy=False):
-            study.set_user_attr("identity", identity)
-            study.set_user_attr("content", sweep.content)
+            _describe(study, sweep)
             defaults = sweep.to_optuna(sweep.defaults())
             whole = defaults.keys() == sweep.distributions.keys()  # else the rest is drawn: none of the shipped ones
             attributes = {"token": secrets.token_hex(4)} | ({"defaults": True} if whole else {})  # see mirror.token_of
             study.enqueue_trial(defaults, user_attrs=attributes, skip_if_exists=True)
             return study
-    _check(name, attributes.get("identity"), identity)
+    _check(name, attributes.get("identity"), _identity(sweep))
     return study
+
+
+def new_study(sweep: Sweep, storage: RDBStorage | None, name: str, sampler: BaseSampler) -> Study:
+    """An empty study of a sweep, where there is none of that name; nothing is pruned in it."""
+    with stable(), reachable(storage.url if storage else "memory"):
+        study = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            directions=["maximize"] * len(sweep.metrics),
+            sampler=sampler,
+            pruner=NopPruner(),
+        )
+        _describe(study, sweep)
+        return study
+
+
+def _identity(sweep: Sweep) -> dict[str, Any]:
+    """What a study is of: the sweep's content, and the code of its task, its method and the engine."""
+    return {"sweep": sweep.digest, "sources": sweep.sources()}
+
+
+def _describe(study: Study, sweep: Sweep) -> None:
+    study.set_user_attr("identity", _identity(sweep))
+    study.set_user_attr("content", sweep.content)
 
 
 def load_study(sweep: Sweep, storage: RDBStorage, name: str | None = None) -> Study:
@@ -253,7 +274,7 @@ def load_study(sweep: Sweep, storage: RDBStorage, name: str | None = None) -> St
         except KeyError as error:
             url = _shown(storage.url)
             raise UserError(f"no study {name} in {url}; run `suite sweep` with this file first") from error
-        _check(name, study.user_attrs.get("identity"), {"sweep": sweep.digest, "sources": sweep.sources()})
+        _check(name, study.user_attrs.get("identity"), _identity(sweep))
         return study
 
 

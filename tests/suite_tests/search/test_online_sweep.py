@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +13,9 @@ import pytest
 import yaml
 
 from suite.tracking import sync
-from tests.wandb_server import Server
+from tests.wandb_server import Server, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.timeout(400)]
-
-
-@contextlib.contextmanager
-def serving(port: int = 0) -> Iterator[Server]:
-    with Server(port) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
 
 
 def environment(server: Server, home: Path) -> dict[str, str]:
@@ -51,7 +39,7 @@ def command(plugin: Callable[[str], str], tmp_path: Path) -> list[str]:
 
 
 def test_every_run_arrives_grouped(command: list[str], tmp_path: Path) -> None:
-    with serving() as server:
+    with serving(Server()) as server:
         env = environment(server, tmp_path)
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -66,7 +54,7 @@ def test_every_run_arrives_grouped(command: list[str], tmp_path: Path) -> None:
 
 
 def test_a_server_that_stops_costs_nothing_and_sync_completes(command: list[str], tmp_path: Path) -> None:
-    with serving() as server:
+    with serving(Server()) as server:
         env = environment(server, tmp_path)
         process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stdout is not None
@@ -77,7 +65,7 @@ def test_a_server_that_stops_costs_nothing_and_sync_completes(command: list[str]
     assert process.returncode == 0, err
     assert "[4/4" in out
     assert "runs are not on W&B yet; `suite sync` uploads them" in err
-    with serving(server.server_port) as again:
+    with serving(Server(server.server_port)) as again:
         words = [sys.executable, "-m", "suite", "sync", "--results", str(tmp_path / "results")]
         done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from wandb.sdk.sweeps.run_state import RunState
-from wandb.sdk.sweeps.scheduler.optimizer import RunConfig, RunWithMetrics
+from wandb.sdk.sweeps.scheduler.optimizer import Run, RunConfig, RunWithMetrics
 from wandb.sdk.sweeps.scheduler.optuna import build_optuna_optimizer
 from wandb.sdk.sweeps.sweep_info import SweepInfo
 
@@ -103,9 +103,10 @@ def test_a_study_of_wandbs_scheduler_is_counted_from_the_records_of_its_trials(
     monkeypatch.setenv("SUITE_STORAGE", url)
     content = yaml.safe_load(sweep.read_text())
     optimizer = build_optuna_optimizer(SweepInfo("abc", "s", "me", "mine", content, "controller"))
+    runs = optimizer.ask_n_runs(1)  # the shipped defaults
     optimizer.study.enqueue_trial({"temperature": 5.0, "broken": False})
     optimizer.study.enqueue_trial({"temperature": 2.0, "broken": True})
-    for run in optimizer.ask_n_runs(3):
+    for run in [*runs, *optimizer.ask_n_runs(2)]:
         given = run.config.flat_dict()
         failed = agent(f"run{run.run_id}", given)
         values = {} if failed else {"success_rate": rate(results, given["temperature"])}
@@ -121,6 +122,27 @@ def test_a_study_of_wandbs_scheduler_is_counted_from_the_records_of_its_trials(
     assert found.keys() == {"temperature", "broken"}, "W&B's constants are no fields of the method"
 
     assert "unknown; give --results the folder that its agent wrote to" in refused(capsys, *words, str(tmp_path))
+
+
+def test_a_scheduler_that_starts_again_begins_its_study_anew(
+    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `wandb sweep-scheduler` does: it tells the runs that have finished, then those that are under way."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("SUITE_STORAGE", f"sqlite:///{tmp_path / 'sched.sqlite'}")
+    info = SweepInfo("abc", "s", "me", "mine", yaml.safe_load(sweep.read_text()), "controller")
+    first, second = build_optuna_optimizer(info).ask_n_runs(2)
+    assert (first.config.flat_dict()["temperature"], first.config.flat_dict()["broken"]) == (3.0, False)  # Config()
+
+    again = build_optuna_optimizer(info)
+    again.tell_existing_finished_run(RunWithMetrics(first.config, RunState.FINISHED, "w", {"success_rate": 0.5}, []))
+    adopted = again.tell_existing_active_run(Run(second.config, RunState.RUNNING, "x"))
+    (third,) = again.ask_n_runs(1)
+    assert (adopted, third.run_id) == ("1", "2")
+    trials = again.study.trials
+    assert [trial.params for trial in trials[:2]] == [first.config.flat_dict(), second.config.flat_dict()]
+    assert trials[2].params["temperature"] not in (3.0, trials[1].params["temperature"])
+    assert [trial.values for trial in trials] == [[0.5], None, None]
 
 
 def test_a_sweep_of_plain_agents_has_a_winner_and_its_cost(

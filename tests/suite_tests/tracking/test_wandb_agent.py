@@ -7,10 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,91 +16,27 @@ import yaml
 from wandb.sdk.sweeps.scheduler.optuna import build_optuna_optimizer
 from wandb.sdk.sweeps.sweep_info import SweepInfo
 
-from suite.search.sweep import NAMES
+from suite import cli, search
+from suite.search.sweep import NAMES, parse
 from suite.store import records
+from tests.wandb_server import SweepServer, serving
 
 ROOT = Path(__file__).parents[3]
-SWEEP = "swp12345"
+BIN = Path(sys.executable).parent
+WANDB = str(BIN / "wandb")
 
 
-class Server:
-    """One sweep whose agent gets the configurations one after another, and then is told to exit.
-
-    It speaks what wandb 0.31's agent asks: Viewer, SweepWithRuns, CreateAgent, Heartbeat
-    (wandb/apis/public/sweeps.py).
-    """
-
-    def __init__(self, config: Mapping[str, Any], trials: Mapping[str, Mapping[str, Any]]) -> None:
-        self.config = dict(config)
-        self.waiting = list(trials.items())
-        self.exited: list[str] = []
-
-    def answer(self, query: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """The data of one GraphQL call."""
-        if "createAgent" in query:
-            return {"createAgent": {"agent": {"id": "agent0"}}}
-        if "agentHeartbeat" in query:
-            commands = self._commands(json.loads(variables["runState"]))
-            return {"agentHeartbeat": {"agent": {"id": "agent0"}, "commands": json.dumps(commands)}}
-        if "sweepName" in query:
-            sweep = {"id": SWEEP, "name": SWEEP, "config": yaml.safe_dump(self.config), "runs": {"edges": []}}
-            return {"project": {"sweep": sweep}}
-        if "viewer" in query:
-            return {"viewer": {"id": "u", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}}
-        raise AssertionError(f"the agent asks what this server does not speak: {query}")
-
-    def _commands(self, running: Mapping[str, bool]) -> list[dict[str, Any]]:
-        if running:
-            return []
-        if not self.waiting:
-            return [{"type": "exit"}]
-        name, config = self.waiting.pop(0)
-        args = {key: {"value": value} for key, value in config.items()}
-        return [{"type": "run", "run_id": name, "program": self.config["program"], "args": args}]
+def environment(server: SweepServer, home: Path) -> dict[str, str]:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "SUITE"))}
+    account = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "0" * 40, "WANDB_ENTITY": "me", "WANDB_PROJECT": "mine"}
+    return plain | account | {"HOME": str(home)}
 
 
-@contextmanager
-def serving(server: Server) -> Iterator[str]:
-    """The URL at which `server` answers."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            data = json.dumps({"data": server.answer(asked["query"], asked.get("variables") or {})}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=http.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{http.server_port}"
-    finally:
-        http.shutdown()
-        http.server_close()
-
-
-def agent(server: Server, folder: Path, path: str) -> subprocess.CompletedProcess[str]:
-    """`wandb agent` in `folder`, children offline, with `path` as PATH."""
-    wandb = Path(sys.executable).with_name("wandb")
-    with serving(server) as url:
-        plain = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "SUITE"))}
-        env = plain | {
-            "PATH": path,
-            "HOME": str(folder),
-            "WANDB_BASE_URL": url,
-            "WANDB_API_KEY": "0" * 40,
-            "WANDB_ENTITY": "me",
-            "WANDB_PROJECT": "mine",
-            "WANDB_MODE": "offline",
-        }
-        command = [str(wandb), "agent", SWEEP]
-        return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=280, check=False)
+def agent(server: SweepServer, folder: Path, path: str, mode: str = "offline") -> subprocess.CompletedProcess[str]:
+    """`wandb agent` in `folder`, its children tracked by `mode`, with `path` as PATH."""
+    env = environment(server, folder) | {"PATH": path, "WANDB_MODE": mode}
+    command = [WANDB, "agent", server.id]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=280, check=False)
 
 
 def committed() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -119,8 +51,8 @@ def test_an_agent_runs_three_trials_of_a_committed_sweep_from_any_folder(tmp_pat
     content, constants = committed()
     searched = {"filter_factor": 4.0, "failure_lr": 1e-3, "distil_lr": 1e-3, "distil_epochs": 1}
     trials = {f"trial{e}": constants | {"seeds": 1} | searched | {"epochs": e, "reset": e == 2} for e in (1, 2, 3)}
-    bin_folder = Path(sys.executable).parent
-    done = agent(Server(content, trials), tmp_path, f"{bin_folder}:/usr/bin:/bin")
+    with serving(SweepServer(content, trials)) as server:
+        done = agent(server, tmp_path, f"{BIN}:/usr/bin:/bin")
     assert done.returncode == 0, done.stderr
     found, broken = records.scan(tmp_path / "results")
     assert not broken
@@ -128,7 +60,7 @@ def test_an_agent_runs_three_trials_of_a_committed_sweep_from_any_folder(tmp_pat
     assert ran.keys() == trials.keys()
     for name, record in ran.items():
         config = record.identity.baseline.config
-        assert record.meta.sweep.study == SWEEP
+        assert record.meta.sweep.study == SweepServer.id
         assert {field: config[field] for field in trials[name].keys() - set(NAMES)} == {
             field: value for field, value in trials[name].items() if field not in NAMES
         }
@@ -142,8 +74,8 @@ def test_an_agent_runs_three_trials_of_a_committed_sweep_from_any_folder(tmp_pat
 def test_an_agent_without_the_project_says_what_is_missing(tmp_path: Path) -> None:
     """As docs/sweeps.md says: three tries, and an exit code that is W&B's and not ours."""
     content, constants = committed()
-    server = Server(content, {f"trial{i}": constants for i in range(8)})
-    done = agent(server, tmp_path, "/usr/bin:/bin")
+    with serving(SweepServer(content, {f"trial{i}": constants for i in range(8)})) as server:
+        done = agent(server, tmp_path, "/usr/bin:/bin")
     assert len(re.findall("suite.{1,3}: No such file or directory", done.stderr)) == 3  # quotes differ between locales
     assert "Detected 3 failed runs in the first 60 seconds, shutting down" in done.stderr
     assert done.returncode == 0
@@ -167,3 +99,50 @@ def test_wandbs_optuna_scheduler_asks_this_suites_study(monkeypatch: pytest.Monk
     assert first["filter_factor"] == Config().filter_factor
     assert (first["task"], first["seeds"], first["baseline"]) == ("addition-tune-v1", 4, "banel")
     assert second["filter_factor"] != first["filter_factor"]
+
+
+@pytest.mark.slow
+@pytest.mark.server
+@pytest.mark.timeout(400)
+def test_wandbs_scheduler_makes_the_study_of_suite_sweep_also_after_a_restart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`wandb sweep-scheduler` and `wandb agent`: two trials, and a third after both were started again.
+
+    The sweep is stopped when the scheduler has proposed the third: it waits on the server, and the scheduler that is
+    started next takes it up.
+    """
+    content, _ = committed()
+    scheduler = {"engine": "optuna", "source": "suite/search/scheduler.py", "optimizer": "study"}
+    content |= {"method": "custom", "scheduler": scheduler}
+    url = f"sqlite:///{tmp_path / 'studies.sqlite'}"
+    with serving(SweepServer(content, {}, enough=2)) as server:
+        env = environment(server, tmp_path) | {"SUITE_STORAGE": url, "WANDB_DIR": str(tmp_path)}
+        command = [WANDB, "sweep-scheduler", f"me/mine/{server.id}", "--batch-size", "1", "--poll-interval", "0.2"]
+        for server.enough in (2, 3):
+            server.state = "RUNNING"
+            with subprocess.Popen(
+                command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            ) as started:
+                ran = agent(server, tmp_path, f"{BIN}:/usr/bin:/bin", mode="online")
+                said, _ = started.communicate(timeout=60)
+            assert (ran.returncode, started.returncode) == (0, 0), ran.stderr + said.decode()
+    assert server.exited == {"run0": 0, "run1": 0, "run2": 0}
+
+    sweep = parse(content)
+    expected = search.tune(sweep, trials=3, results=tmp_path / "alone", tracking="off").trials
+    made = optuna.load_study(study_name=f"wandb-{server.id}", storage=url).trials
+    assert [sweep.from_optuna(trial.params) for trial in made[:3]] == [
+        sweep.from_optuna(trial.params) for trial in expected
+    ]
+    assert [trial.values for trial in made[:3]] == [trial.values for trial in expected]
+    assert [trial.state.name for trial in made[3:]] == ["RUNNING"], (
+        "the run that waits for an agent, and no trial twice"
+    )
+
+    file = tmp_path / "sweep.yaml"
+    file.write_text(yaml.safe_dump(content))
+    words = [file, "--storage", url, "--study", f"wandb-{server.id}", "--results", tmp_path / "results"]
+    assert cli.main(["sweep-best", *map(str, words)]) == 0
+    tuning = json.loads(capsys.readouterr().out)["tuning"]
+    assert (tuning["nre"], tuning["cut_off"]) == (3 * 2 * 500, 0)  # three trials of two seeds of 500 evaluations
