@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from suite import compute
+from suite import compute, guard
 from suite.errors import BudgetExhausted, UserError
 from suite.policy import Generator, Policy, check_samples, made_of_engine_parts, own_types
 from suite.store.ledger import Batch, Ledger
@@ -120,6 +120,7 @@ class Oracle:
         self._verify = verifier
         self._ledger = ledger
         self._own = own_types(prior)
+        self._kinds = guard.kinds(prior)
         self._symbols = prior.vocab_size
         self._generator = generator
         self._lock = threading.Lock()
@@ -159,7 +160,8 @@ class Oracle:
 
         Raises:
             BudgetExhausted: the batch does not fit; nothing was charged.
-            TypeError: the policy is not made of the engine's parts, so its `sample` could record withheld successes.
+            TypeError: the policy is not made of the engine's parts, or something of the method's is inside or around
+                it, so that it could record withheld successes.
         """
         if self.protocol != "failures-only":
             raise UserError(
@@ -171,6 +173,7 @@ class Oracle:
                 f"failures-only: the oracle draws only from the task's own classes ({own}) and from "
                 f"Tempered or Filtered ones, got {type(policy).__name__}; use --protocol all-rewards for your own"
             )
+        guard.check(policy, self._kinds)
         with self._lock:
             self._fits(n if self.duplicates == "charge" else 1)
             x = policy.sample(n, self._generator) if self.duplicates != "reject" else self._draw_new(policy, n)

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import msgspec
 import torch
 
-from suite import compute, registry
+from suite import compute, guard, registry
 from suite import config as configs
 from suite.cells import folder as cell
 from suite.cells.identity import Identity, blamed_on, build_task, check_device, identify
@@ -21,7 +21,7 @@ from suite.cells.spec import CellSpec
 from suite.errors import BudgetExhausted, UserError
 from suite.measure import estimators
 from suite.oracle import Oracle, Verifier
-from suite.policy import Generator, Policy, Round
+from suite.policy import Generator, Policy, Round, made_of_engine_parts, own_types
 from suite.seeding import Streams, cell_seed, derive, heldout_stream
 from suite.store import disk, ledger, provenance, records, schema, weights
 from suite.store.ledger import Ledger
@@ -120,7 +120,9 @@ class _Run:
         self.curve: list[schema.Point] = []
         self.measured: dict[str, schema.Point] = {}
         self.best: tuple[float, Policy] | None = None
+        self.kinds = guard.kinds(self.prior)
         self.heldout_samples = 0
+        self.heldout_calls = 0
         self.tracker = tracking.start(mode, folder=folder, identity=content, meta=meta, group=group)
 
     def record(self) -> Record:
@@ -193,6 +195,7 @@ class _Run:
 
     def point(self, step: Round, nre: int, reference: Generator) -> None:
         """Measure the policy of the last round, yielded after `nre` evaluations, and put the point on the curve."""
+        before = self.verifier.heldout_calls
         with self.verifier.heldout():
             mark = weights.fingerprint(step.policy)
             if mark is None or mark not in self.measured:
@@ -208,6 +211,7 @@ class _Run:
                 score = estimators.selection_rate(point)
                 if self.best is None or score > self.best[0]:
                     self.best = score, step.policy
+        self.heldout_calls += self.verifier.heldout_calls - before
         self.tracker.point(self.curve[-1])
 
     def measure(self, policy: Policy, reference: Generator, mark: str | None) -> schema.Point:
@@ -216,6 +220,9 @@ class _Run:
         A task with `verify_heldout` is asked anew: its answers are cheap.
         """
         samples = estimators.heldout_samples(self.heldout)
+        enumerates = self.heldout == "exact" or self.heldout.startswith(estimators.IMPORTANCE)
+        if enumerates and made_of_engine_parts(policy, own_types(reference)):  # it is shown successes not its own
+            guard.check(policy, self.kinds)
         costly = bool(samples) and not hasattr(self.task, "verify_heldout")
         which = mark or f"attempt {self.meta.attempt}, not saved"
         if costly and (kept := self.ledger.heldout(self.rounds, which)) is not None and mark is not None:
@@ -240,6 +247,9 @@ class _Run:
         new = summary.evaluated - self.evaluated_before
         if self.verifier.calls != new:
             raise RuntimeError(f"the verifier was called on {self.verifier.calls} samples, the ledger answered {new}")
+        other = self.verifier.heldout_calls - self.heldout_calls
+        if other:
+            raise RuntimeError(f"the method put {other} samples to the verifier as held-out measurements of its own")
         if summary.nre > self.oracle.budget or summary.nre != self.oracle.nre:
             raise RuntimeError(
                 f"the ledger holds {summary.nre} charges, the oracle {self.oracle.nre} of {self.oracle.budget}"

@@ -55,6 +55,7 @@ NO_NUMBERS = {
     "suite/config.py": "values of a config, which are in the name",
     "suite/engine.py": "the number itself",
     "suite/errors.py": "text",
+    "suite/guard.py": "refuses, and draws nothing",
     "suite/measure/curves.py": "read from records",
     "suite/protocol.py": "names of protocols, which are in the cell's name",
     "suite/registry.py": "finds sources, whose hashes are in the name",
