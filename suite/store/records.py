@@ -179,7 +179,7 @@ def _no_collection() -> Iterator[None]:
 def file_hashes(folder: Path) -> dict[str, str]:
     """sha256 of the files that a verification speaks of."""
     names = ["record.json", "ledger.sqlite", *sorted(p.name for p in folder.glob("policy-*.safetensors"))]
-    return {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names if (folder / n).exists()}
+    return {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names if (folder / n).is_file()}
 
 
 def verified(record: Record) -> bool | None:

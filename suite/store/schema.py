@@ -376,7 +376,7 @@ def version_of(data: bytes) -> int | None:
     """The schema that a file says it has; None where it says none."""
     try:
         return msgspec.json.decode(data, type=_Version).schema
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return None
 
 
