@@ -97,7 +97,7 @@ def tune(
         mirror,
     )
     owner = mirrors.Owner(mirror, sweep, study, results, 4 * heartbeat)
-    with mirrors.uploading(mirror, study), owner:
+    with studies.lost(url), mirrors.uploading(mirror, study), owner:
         _report_progress(study, trials, progress, owner, None)
         while (begin := _missing(study, trials)) is not None:
             if begin == 0:  # other processes run the last ones; should one of them die, its trial is ours
@@ -134,7 +134,7 @@ def _run(items: list[Job], jobs: int, study: Study) -> Generator[int | None]:
 
 
 def _in_worker(job: Job) -> int | None:
-    with executor.interruptible():
+    with executor.interruptible(), studies.lost(job.url):  # the errors of a database do not all cross processes
         return _one(job, _open(job))
 
 

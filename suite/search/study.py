@@ -20,7 +20,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from suite.errors import UserError
+from suite.errors import StorageError, UserError
 from suite.search.sweep import Sweep
 from suite.store.records import results_folder
 
@@ -179,11 +179,31 @@ def reachable(url: str) -> Iterator[None]:
         raise UserError(f"--storage {_shown(url)}: made by another version of Optuna: {error}") from error
 
 
+@contextlib.contextmanager
+def lost(url: str) -> Iterator[None]:
+    """Around a search: a database that goes away, or breaks, becomes one line that says how to go on.
+
+    Raises:
+        StorageError: it did.
+    """
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        raise StorageError(
+            f"--storage {_shown(url)} was lost: {_first_line(error)}; trials that have ended are kept in it, "
+            "cells that have finished in the results folder: when it is back, the same command goes on from here"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    """The first line of what began it all."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _unreachable(url: str, error: BaseException) -> str:
-    reason = error
-    while reason.__cause__ is not None:
-        reason = reason.__cause__
-    text = (str(reason).splitlines() or [type(reason).__name__])[0]
+    text = _first_line(error)
     if "locked" in text:
         return f"--storage {_shown(url)} is locked by another process; wait for it, or use PostgreSQL for many machines"
     if isinstance(error, ImportError):

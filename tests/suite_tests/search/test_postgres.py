@@ -13,10 +13,14 @@ from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 
+from suite.errors import StorageError
+from suite.search import loop
 from suite.search import study as studies
+from suite.search import sweep as sweeps
 from suite.store import records
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
@@ -119,3 +123,27 @@ def test_one_study_of_four_processes_outlives_one(
     assert len(set(ran)) == TRIALS
     assert all(record.status == "finished" and record.result.nre == charged(record.folder) == 20 for record in found)
     assert len((tmp_path / "begun").read_text()) == TRIALS + 1  # the lost one was begun twice, no other
+
+
+def test_a_server_that_goes_away_is_one_line(sweep: Path, tmp_path: Path, postgres: str) -> None:
+    """After the first trial no connection is let in any more; when they are again, the search goes on."""
+    url = sqlalchemy.engine.make_url(studies.POSTGRESQL + postgres.partition("://")[2])
+    admin = sqlalchemy.create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+
+    def allow(connections: bool) -> None:
+        with admin.connect() as connection:
+            connection.execute(sqlalchemy.text(f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS {connections}"))
+            query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+            connection.execute(sqlalchemy.text(query), {"name": url.database})
+
+    made = sweeps.read(sweep)
+
+    def shut(done: loop.TrialDone) -> None:
+        if done.trial is not None:
+            allow(False)
+
+    with pytest.raises(StorageError, match=r"^--storage postgresql.* was lost: .* goes on from here$"):
+        loop.tune(made, trials=4, url=postgres, results=tmp_path / "r", progress=shut)
+    allow(True)
+    study = loop.tune(made, trials=4, url=postgres, results=tmp_path / "r")
+    assert sum(studies.ended(trial) for trial in study.get_trials()) == 4

@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 import suite
 from suite import search
 from suite.cells.spec import CellSpec
-from suite.errors import UserError
+from suite.errors import StorageError, UserError
 from suite.search import loop, objective, study
 from suite.search.spent import cells
 from suite.search.sweep import Sweep, parse
@@ -346,3 +346,21 @@ def test_defaults_outside_the_search_space_are_no_first_trial(sweep: Callable[..
 def test_the_study_lies_in_the_results_folder_whatever_its_name(name: str, tmp_path: Path) -> None:
     study.connect(study.default_url(tmp_path / name))
     assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.sqlite")] == [Path(name) / "studies.sqlite"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_database_that_breaks_in_the_middle_is_one_line(
+    sweep: Callable[..., Sweep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    """Its tables are gone after the first trial; what the search said is a sentence that says how to go on."""
+    search.tune(sweep(), trials=1, results=tmp_path)
+    url = study.default_url(tmp_path)
+    engine = sqlalchemy.create_engine(url)
+
+    def drop(done: loop.TrialDone) -> None:
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text("DROP TABLE IF EXISTS trial_params"))
+
+    with pytest.raises(StorageError, match=r"^--storage sqlite.* was lost: no such table.* goes on from here$"):
+        search.tune(sweep(), trials=4, jobs=jobs, results=tmp_path, progress=drop)
+    assert len(records.scan(tmp_path)[0]) >= 3
