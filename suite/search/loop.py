@@ -85,7 +85,8 @@ def tune(
     require_project(tracking)
     require_login(tracking)
     url = url or studies.default_url(results)
-    study = studies.open_study(sweep, studies.connect(url, heartbeat), name)
+    storage = studies.connect(url, heartbeat)
+    study = studies.open_study(sweep, storage, name)
     mirror = mirrors.open_mirror(tracking, study, results)
     job = Job(
         canonical(sweep.content),
@@ -99,11 +100,11 @@ def tune(
     owner = mirrors.Owner(mirror, sweep, study, results, 4 * heartbeat)
     with studies.lost(url), mirrors.uploading(mirror, study), owner:
         _report_progress(study, trials, progress, owner, None)
+        silent = frozenset[int]()
         while (begin := _missing(study, trials)) is not None:
             if begin == 0:  # other processes run the last ones; should one of them die, its trial is ours
                 time.sleep(min(1.0, heartbeat))
-                with studies.stable():
-                    optuna.storages.fail_stale_trials(study)
+                silent = studies.fail_stale(study, storage, silent)
                 continue
             for number in _run([job] * begin, jobs, study):
                 if number is not None:

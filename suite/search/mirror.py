@@ -14,6 +14,7 @@ import datetime
 import functools
 import json
 import os
+import platform
 import re
 import secrets
 import threading
@@ -134,7 +135,8 @@ def begin_trial(mirror: Mirror, sweep: Sweep, one: Trial, drawn: Mapping[str, An
 class Owner:
     """The run of the study, where this process is the one that writes it.
 
-    The study says who that is, and since when it was heard of: a process that is gone is replaced by the next.
+    The study says which process that is, and when it was last heard of. One that is gone is replaced by the next: at
+    once where both are on one machine, else after `patience` seconds of silence.
     """
 
     def __init__(self, mirror: Mirror, sweep: Sweep, study: Study, results: Path | None, patience: float) -> None:
@@ -150,7 +152,12 @@ class Owner:
 
     def refresh(self) -> None:
         """A trial has ended, or the search begins."""
-        if self._mirror.mode == "off" or not self._mine():
+        if self._mirror.mode == "off":
+            return
+        if not self._mine():
+            if self._tracker is not None:  # two processes claimed it at the same moment, and this one lost
+                self._tracker.leave()
+                self._tracker = None
             return
         if self._tracker is None:
             self._tracker = of_study.start(
@@ -193,13 +200,26 @@ class Owner:
 
     def _mine(self) -> bool:
         now = time.time()
-        owner = self._study.user_attrs.get("mirrored_by")
-        if owner is not None and owner[0] != self._me and now - owner[1] < self._patience:
+        who, since, host, pid = self._study.user_attrs.get("mirrored_by") or (None, 0.0, "", 0)
+        if who not in (None, self._me) and now - since < self._patience and _lives(host, pid):
             return False
-        if owner is None or owner[0] != self._me or now - owner[1] > self._patience / 4:
-            self._study.set_user_attr("mirrored_by", [self._me, now])
+        if who != self._me or now - since > self._patience / 4:
+            self._study.set_user_attr("mirrored_by", [self._me, now, platform.node(), os.getpid()])
             return bool(self._study.user_attrs["mirrored_by"][0] == self._me)
         return True
+
+
+def _lives(host: str, pid: int) -> bool:
+    """Whether a process may still be there; those of other machines may be."""
+    if host != platform.node():
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def snapshot(sweep: Sweep, study: Study, cost: Mapping[str, int] | None = None) -> Snapshot:

@@ -341,6 +341,33 @@ def surplus(study: Study, number: int, trials: int) -> bool:
     return sum(t.state != TrialState.FAIL or ended(t) for t in before) >= trials
 
 
+_SILENT = sqlalchemy.text("""
+    SELECT trial_id FROM trials JOIN studies USING (study_id)
+    WHERE study_name = :study AND state = 'RUNNING' AND trial_id NOT IN (SELECT trial_id FROM trial_heartbeats)
+""")
+
+
+def fail_stale(study: Study, storage: RDBStorage, silent: frozenset[int] = frozenset()) -> frozenset[int]:
+    """Fail the trials whose process is gone, so that they run again.
+
+    Optuna never takes a trial for stale whose process died before its first sign of life. Such a trial is given one
+    here, after which it is stale like any other.
+
+    Args:
+        silent: what the last call returned, a moment ago.
+
+    Returns:
+        Ids of the running trials that have given no sign of life yet.
+    """
+    with storage.engine.connect() as connection:
+        now = frozenset(connection.execute(_SILENT, {"study": study.study_name}).scalars())
+    for trial_id in now & silent:  # a process that lives gives its first sign at once
+        storage.record_heartbeat(trial_id)
+    with stable():
+        optuna.storages.fail_stale_trials(study)
+    return now
+
+
 @contextlib.contextmanager
 def stable() -> Iterator[None]:
     """Leave out the warnings that heartbeats and the Wilcoxon pruner are experimental; the version is pinned."""

@@ -6,6 +6,7 @@ online, or the search is stopped and goes on, the whole run is written anew, und
 
 from __future__ import annotations
 
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -57,6 +58,11 @@ class StudyTracker(tracking.Tracker):
         elif self._run is not None and online:
             self._logged = int(self._run.step)  # rows that an earlier process has sent
 
+    @property
+    def _written(self) -> Path | None:
+        """The folder of the offline run that is written here."""
+        return Path(self._run.dir).parent if self._run is not None and self.status == "offline" else None
+
     def update(self, taken: Callable[[], Snapshot]) -> None:
         """Add the rows of the trials that have ended; table and figures where it is time."""
         self.guard(lambda run: self._update(run, taken()))
@@ -65,11 +71,20 @@ class StudyTracker(tracking.Tracker):
         """Write the last state, and the files as an artifact; offline, and whole, where W&B failed on the way."""
         if self.status == "off":
             return
+        # of processes that were killed or lost the claim; W&B's helper may write after its process was killed
+        trial.forget(self._folder, str(self._what["id"]), keep=self._written)
         online = self.status == "online" or self._lost
         self.guard(lambda run: self._finish(run, taken(), files, exit_code))
         if online and self.status != "online":
             self._offline()
             self.guard(lambda run: self._finish(run, taken(), files, exit_code))
+
+    def leave(self) -> None:
+        """End the run here, since another process writes it; what was written offline is removed."""
+        written = self._written
+        self.guard(lambda run: self.close(run, exit_code=0))
+        if written is not None:
+            shutil.rmtree(written, ignore_errors=True)
 
     _lost = False
 

@@ -156,10 +156,10 @@ def offline(folder: Path, run_id: str) -> list[Path]:
     return sorted((folder / "wandb").glob(f"offline-run-*-{run_id}"))
 
 
-def forget(folder: Path, run_id: str) -> None:
-    """Remove the offline runs of this id that were not uploaded: what they say will be written again, whole."""
+def forget(folder: Path, run_id: str, keep: Path | None = None) -> None:
+    """Remove the offline runs of this id that were not uploaded, but `keep`: what they say is written again, whole."""
     for run in offline(folder, run_id):
-        if not list(run.glob("*.synced")):
+        if run != keep and not list(run.glob("*.synced")):
             shutil.rmtree(run, ignore_errors=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from suite.search import loop
 from suite.search import study as studies
 from suite.search import sweep as sweeps
 from suite.store import records
+from tests.wandb_runs import equal_to_the_study, logged
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(240)]
 
@@ -147,3 +149,41 @@ def test_a_server_that_goes_away_is_one_line(sweep: Path, tmp_path: Path, postgr
     allow(True)
     study = loop.tune(made, trials=4, url=postgres, results=tmp_path / "r")
     assert sum(studies.ended(trial) for trial in study.get_trials()) == 4
+
+
+def test_processes_of_one_study_make_one_run_a_trial_and_one_of_the_study(
+    sweep: Path, postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three processes, tracked offline; the one that writes the run of the study is killed on the way."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "begun").write_text("x" * 10)  # the method kills none here
+    results, trials = tmp_path / "results", 24
+    command = [
+        sys.executable, "-m", "suite", "sweep", str(sweep), f"--trials={trials}", f"--storage={postgres}",
+        f"--results={results}", "--heartbeat=1", "--tracking=offline",
+    ]  # fmt: skip
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    started = {process.pid: process for process in [subprocess.Popen(command, **output) for _ in range(3)]}
+    study = None
+    while study is None or not (study.user_attrs.get("mirrored_by") and sum(map(studies.ended, study.trials)) >= 4):
+        assert all(process.poll() is None for process in started.values()), [
+            p.communicate()[0] for p in started.values()
+        ]
+        time.sleep(0.05)
+        with contextlib.suppress(Exception):  # the tables, or the study, are not there yet
+            (name,) = optuna.get_all_study_names(postgres)
+            study = optuna.load_study(study_name=name, storage=postgres)
+    killed = study.user_attrs["mirrored_by"][3]
+    os.kill(killed, signal.SIGKILL)
+    for pid, process in started.items():
+        said, _ = process.communicate(timeout=200)
+        assert process.returncode == (-signal.SIGKILL if pid == killed else 0), said
+
+    ended = [trial for trial in study.trials if studies.ended(trial)]
+    runs, (of_study,) = logged(results)
+    assert len(runs) == len(ended) == trials
+    equal_to_the_study(runs, ended, study.study_name)
+    assert sorted(row["trial"] for row in of_study.history) == [trial.number for trial in ended]
+    assert of_study.exit_code == 0
+    assert of_study.summary["trials ended"] == trials

@@ -364,3 +364,15 @@ def test_a_database_that_breaks_in_the_middle_is_one_line(
     with pytest.raises(StorageError, match=r"^--storage sqlite.* was lost: no such table.* goes on from here$"):
         search.tune(sweep(), trials=4, jobs=jobs, results=tmp_path, progress=drop)
     assert len(records.scan(tmp_path)[0]) >= 3
+
+
+@pytest.mark.timeout(60)
+def test_a_trial_whose_process_died_before_its_first_sign_of_life_runs_again(
+    sweep: Callable[..., Sweep], tmp_path: Path
+) -> None:
+    """Optuna takes a trial without any heartbeat for alive for ever."""
+    storage = study.connect(study.default_url(tmp_path), heartbeat=1)
+    study.open_study(sweep(), storage).ask()  # and the process is killed here
+    rows = ran(sweep(), tmp_path, trials=1, heartbeat=1)
+    assert [row["state"] for row in rows] == ["fail", "complete"]
+    assert rows[1]["params"] == {"temperature": 3.0}  # those of the trial that was lost

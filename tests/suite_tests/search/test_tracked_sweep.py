@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import optuna
 import pytest
 import yaml
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from suite import cli, search
 from suite.errors import UserError
 from suite.search import mirror
 from suite.search.sweep import Sweep, parse
 from suite.store import records
+from tests.wandb_runs import equal_to_the_study, logged
 
 pytestmark = pytest.mark.slow
 
@@ -46,54 +48,6 @@ def content(plugin: Callable[[str], str]) -> dict[str, Any]:
         "metric": {"name": "success_rate", "goal": "maximize"},
         "parameters": {name: {"value": value} for name, value in constants.items()} | space,
     }
-
-
-class Logged(NamedTuple):
-    """One offline run as W&B itself reads it."""
-
-    run: dict[str, Any]
-    config: dict[str, Any]
-    history: list[dict[str, Any]]
-    summary: dict[str, Any]
-    exit_code: int | None
-    folder: Path
-
-
-def read(folder: Path) -> Logged:
-    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(folder)]
-    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-    log = [json.loads(line) for line in output.splitlines()]
-    of = {kind: [entry[kind] for entry in log if entry["type"] == kind] for kind in ("run", "history", "exit")}
-    summary: dict[str, Any] = {}
-    for entry in log:
-        summary |= entry.get("summary", {}).get("update", {})
-    history = [{k: v for k, v in row["item"].items() if k[0] != "_"} for row in of["history"]]
-    codes = [entry.get("exit_code", 0) for entry in of["exit"]]
-    return Logged(of["run"][0], of["run"][0]["config"]["update"], history, summary, codes[0] if codes else None, folder)
-
-
-def logged(results: Path) -> tuple[list[Logged], list[Logged]]:
-    """The runs of the trials by number, and those of studies."""
-    every = [read(folder) for folder in sorted(results.glob("studies/*/wandb/offline-run-*"))]
-    trials = sorted((one for one in every if one.run["job_type"] == "trial"), key=lambda one: one.config["trial"])
-    return trials, [one for one in every if one.run["job_type"] == "study"]
-
-
-def equal_to_the_study(runs: list[Logged], ended: list[FrozenTrial], study: str) -> None:
-    """Row by row: one run a trial, with its values, what the pruner saw, its objective, its state and its cost."""
-    assert [run.config["trial"] for run in runs] == [trial.number for trial in ended]
-    assert len({run.run["run_id"] for run in runs}) == len(runs)
-    for run, trial in zip(runs, ended, strict=True):
-        assert run.run["run_group"] == study
-        assert {name: run.config[name] for name in trial.params} == trial.params
-        seen = {row["seed"]: row["intermediate"] for row in run.history if "intermediate" in row}
-        assert seen == trial.intermediate_values
-        state = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}[trial.state]
-        assert run.summary["state"] == state
-        assert run.summary.get("success_rate") == (trial.values[0] if state == "complete" else None)
-        assert run.summary["spent"] == trial.user_attrs["spent"]
-        assert run.summary.get("error") == trial.user_attrs.get("error")
-        assert run.exit_code == (state == "failed")
 
 
 def made(content: dict[str, Any], **parameters: Any) -> Sweep:
@@ -293,6 +247,36 @@ def test_all_processes_of_a_study_have_the_same_ids(content: dict[str, Any], tmp
     found = search.tune(sweep, trials=1, results=tmp_path)
     other = search.tune(sweep, trials=1, results=tmp_path)
     assert mirror.token_of(found) == mirror.token_of(other) == found.trials[0].user_attrs["token"]
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_the_run_of_the_study_is_taken_over_from_a_process_that_is_gone(
+    alive: bool, content: dict[str, Any], tmp_path: Path
+) -> None:
+    """Even at the end of the search, when there is no time to wait until nothing was heard of it."""
+    sweep = made(content, seeds=1)
+    found = search.tune(sweep, trials=1, results=tmp_path)
+    with subprocess.Popen(["sleep", "600"]) as other:
+        if not alive:
+            other.kill()
+            other.wait()
+        found.set_user_attr("mirrored_by", ["0123456789abcdef", time.time(), platform.node(), other.pid])
+        place = mirror.Mirror("offline", str(tmp_path / "studies" / "s"), "0a1b2c3d")
+        mirror.Owner(place, sweep, found, tmp_path, patience=100.0).end(exit_code=0)
+        other.kill()
+    assert len(list((tmp_path / "studies" / "s").glob("wandb/offline-run-*"))) == (not alive)
+
+
+def test_a_process_that_lost_the_run_of_the_study_removes_what_it_wrote(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    sweep = made(content, seeds=1)
+    found = search.tune(sweep, trials=1, results=tmp_path)
+    place = mirror.Mirror("offline", str(tmp_path / "studies" / "s"), "0a1b2c3d")
+    with mirror.Owner(place, sweep, found, tmp_path, patience=100.0) as owner:
+        owner.refresh()
+        found.set_user_attr("mirrored_by", ["0123456789abcdef", time.time(), platform.node(), os.getppid()])
+    assert not list((tmp_path / "studies" / "s").glob("wandb/offline-run-*"))
 
 
 def test_one_process_alone_writes_the_run_of_the_study(content: dict[str, Any], tmp_path: Path) -> None:
