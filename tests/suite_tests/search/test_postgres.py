@@ -158,7 +158,7 @@ def test_processes_of_one_study_make_one_run_a_trial_and_one_of_the_study(
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     (tmp_path / "begun").write_text("x" * 10)  # the method kills none here
-    results, trials = tmp_path / "results", 24
+    results, trials = tmp_path / "results", 12
     command = [
         sys.executable, "-m", "suite", "sweep", str(sweep), f"--trials={trials}", f"--storage={postgres}",
         f"--results={results}", "--heartbeat=1", "--tracking=offline",
