@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from filelock import FileLock
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -199,6 +200,15 @@ class Owner:
         return {name: folder / name for name in content}
 
     def _mine(self) -> bool:
+        """Whether this process writes the run; two of one machine, which share its folder, never both claim it."""
+        folder = Path(self._mirror.folder)
+        with contextlib.suppress(OSError):  # a full disk
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / "owner.lock"):
+                return self._claimed()
+        return False
+
+    def _claimed(self) -> bool:
         now = time.time()
         who, since, host, pid = self._study.user_attrs.get("mirrored_by") or (None, 0.0, "", 0)
         if who not in (None, self._me) and now - since < self._patience and _lives(host, pid):
