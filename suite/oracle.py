@@ -12,6 +12,7 @@ from torch import Tensor
 
 from suite import compute, guard
 from suite.errors import BudgetExhausted, UserError
+from suite.global_state import restored
 from suite.policy import Generator, Policy, check_samples, made_of_engine_parts, own_types
 from suite.store.ledger import Batch, Ledger
 from suite.task import answers
@@ -73,7 +74,7 @@ class Verifier:
             self.calls += len(x)
         found = answers(self._verify, x)
         while True:
-            with compute.phase("verifying"):  # the time between two slices is not the verifier's
+            with compute.phase("verifying"), restored():  # the time between two slices is not the verifier's
                 part = next(found, None)
             if part is None:
                 return

@@ -85,7 +85,8 @@ def _has_own_counts(policy: Policy) -> bool:
 def counted_samples(policy: Policy, x: Tensor) -> Counted:
     """The different ones among samples of a policy, int64 (n, T), in lexicographic order."""
     strings, row = distinct_rows(x)
-    return Counted(strings, torch.bincount(row, minlength=len(strings)), policy.log_prob(strings).double())
+    log_p = policy.log_prob(strings.clone())  # a class of a method's own may work in place
+    return Counted(strings, torch.bincount(row, minlength=len(strings)), log_p.double())
 
 
 def fit_counts(policy: Generator, samples: Counted, **how: Any) -> float:

@@ -7,8 +7,8 @@ point groups `suite.tasks` and `suite.baselines`, `module:Name`, or `path/to/fil
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
-import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -16,7 +16,7 @@ import json
 import sys
 import traceback
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -24,15 +24,16 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from suite import plugins, sources
 from suite.config import nearest, specs
 from suite.errors import UserError, one_line
+from suite.global_state import restored
 from suite.store.schema import Tuning
 
 Kind = Literal["task", "baseline"]
 _TABLES = {"task": ("tasks", "TASKS"), "baseline": ("baselines", "BASELINES")}
 FACTS = "measured.json"
 """In the tasks' package: what is known of each before any method runs. Written by :mod:`suite.measure.facts`."""
-_PACKAGES = ("suite", "tasks", "baselines", "reports")
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -138,7 +139,7 @@ def locate(kind: Kind, ref: str) -> Path:
         path = None if spec is None or spec.origin is None else Path(spec.origin)
         if below:
             folders = (spec.submodule_search_locations if spec is not None else None) or ()
-            found = (_file(Path(folder).joinpath(*below)) for folder in folders)
+            found = (sources.file_of(Path(folder).joinpath(*below)) for folder in folders)
             path = next((file for file in found if file is not None), None)
     if path is None:
         raise UserError(f"{kind} {ref!r}: no file {where}" if where else f"unknown {kind} {ref!r}")
@@ -177,7 +178,7 @@ def failure(path: Path, error: BaseException) -> str:
 def _moved(error: BaseException) -> str:
     """Where a module of ours lies now that an import looks for at another place: `; it is suite.store.assets now`."""
     package, _, rest = (getattr(error, "name", None) or "").partition(".")
-    if not isinstance(error, ModuleNotFoundError) or package not in _PACKAGES or not rest:
+    if not isinstance(error, ModuleNotFoundError) or package not in sources.PACKAGES or not rest:
         return ""
     found = sorted((_ROOT / package).rglob(f"{rest.rpartition('.')[2]}.py"))
     places = [".".join(path.relative_to(_ROOT).with_suffix("").parts) for path in found]
@@ -186,26 +187,17 @@ def _moved(error: BaseException) -> str:
 
 @functools.cache
 def source_sha256(entry: Entry) -> str:
-    """One hash over the source file and all modules of its own package that it imports, directly or not.
+    """:func:`suite.sources.sha256_of` of the entry, taken when it is loaded and then kept.
 
-    So an edit of a shared helper changes it, while an edit of another task or baseline does not. A file
-    outside of any package counts alone. Taken when the entry is loaded and then kept: an edit made later is
-    not what this process runs.
+    An edit made later is not what this process runs; UserError where it runs an earlier version of a helper.
     """
-    return sha256_of(entry.source)
-
-
-def sha256_of(source: Path) -> str:
-    """The hash of :func:`source_sha256` over a source file, as it is now."""
-    digest = hashlib.sha256()
-    for path in sorted(_sources(source.resolve())):
-        digest.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()
+    sources.check_imported(entry.source)
+    return sources.sha256_of(entry.source)
 
 
 def check_layout(root: Path = _ROOT) -> None:
     """UserError where another package named suite, tasks, baselines or reports wins on the import path."""
-    for name in _PACKAGES:
+    for name in sources.PACKAGES:
         spec = importlib.util.find_spec(name)
         if spec is None:
             raise UserError(f"the package {name!r} is not installed beside {root / 'suite'}; run `make install`")
@@ -232,28 +224,30 @@ def _table(kind: Kind) -> dict[str, str]:
 
 
 def _import_file(path: Path) -> ModuleType:
-    """The module of a plug-in file, under a name of its own; a new one where the file was edited."""
+    """The module of a plug-in file; a new one where the file was edited."""
     if not path.is_file():
         raise UserError(f"no file {path}")
     path = path.resolve()
-    source = path.read_bytes()
-    name = f"suite_plugin_{path.stem}_{hashlib.sha256(bytes(path) + source).hexdigest()[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    module = ModuleType(name)
-    module.__file__ = str(path)
-    sys.modules[name] = module  # dataclasses look their module up while it is being executed
-    try:
-        exec(compile(source, path, "exec"), vars(module))
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise UserError(failure(path, error)) from error
-    return module
+    with _importing(str(path)):
+        try:
+            return importlib.import_module(plugins.name_of(path))
+        except (Exception, SystemExit) as error:
+            raise UserError(failure(path, error) + _beside(path, error)) from error
+
+
+def _beside(path: Path, error: Exception | SystemExit) -> str:
+    """What to type where a plug-in imports a file that lies beside it, which Python does not look for there."""
+    name = (getattr(error, "name", None) or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or not name:
+        return ""
+    found = next((place for place in (path.with_name(f"{name}.py"), path.with_name(name)) if place.exists()), None)
+    return "" if found is None else f"; {found.name} lies beside it: type PYTHONPATH={path.parent} before the command"
 
 
 def _import_module(name: str, ref: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        with _importing(name):
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
             raise UserError(
@@ -262,6 +256,21 @@ def _import_module(name: str, ref: str) -> ModuleType:
         raise UserError(failure(_origin(name), error)) from error
     except Exception as error:
         raise UserError(failure(_origin(name), error)) from error
+
+
+@contextlib.contextmanager
+def _importing(owner: str) -> Iterator[None]:
+    """Around the import of a user's code: what it prints goes to stderr, what it sets for all is put back.
+
+    Nothing that it imports is compiled to disk: Python would take what was compiled for the file, had it been edited
+    within a second to something as long.
+    """
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        with restored(owner), contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _origin(name: str) -> Path:
@@ -285,49 +294,3 @@ def _config_class(kind: Kind, target: Callable[..., Any], ref: str) -> type[Any]
     if not known or not inspect.isclass(hints.get(name)):
         raise UserError(f"{kind} {ref!r} must be {wanted} (a frozen dataclass)")
     return typing.cast(type[Any], hints[name])
-
-
-def _sources(path: Path) -> set[Path]:
-    """The file and, transitively, every file of its top-level package that its import statements name."""
-    top = path.parent
-    while (top / "__init__.py").exists():
-        top = top.parent
-    found: set[Path] = set()
-    waiting = [path]
-    while waiting:
-        current = waiting.pop()
-        if current not in found:
-            found.add(current)
-            waiting.extend(_imported_files(current, top) if top != path.parent else ())
-    return found
-
-
-def _imported_files(path: Path, top: Path) -> Iterable[Path]:
-    """Files below the folder `top`, in the same top-level package as `path`, that `path` imports."""
-    parts = path.relative_to(top).with_suffix("").parts
-    package = parts[:-1]
-    for node in ast.walk(ast.parse(path.read_bytes(), filename=str(path))):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = list(package[: len(package) - node.level + 1]) if node.level else []
-            base += node.module.split(".") if node.module else []
-            names = [".".join([*base, alias.name]) for alias in node.names]
-        for name in names:
-            if name.split(".")[0] == package[0]:
-                file = _file(top.joinpath(*name.split(".")))
-                if file is not None:
-                    yield file
-
-
-def _file(module: Path) -> Path | None:
-    """The file of a module given as a path without suffix; of its parent where it is a name inside that."""
-    for candidate in (module.with_name(module.name + ".py"), module / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    parent = module.parent
-    for candidate in (parent.with_name(parent.name + ".py"), parent / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None

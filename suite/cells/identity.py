@@ -19,6 +19,7 @@ from suite import engine, registry
 from suite import task as tasks
 from suite.cells.spec import SETTINGS, CellSpec
 from suite.errors import BrokenCell, UserError
+from suite.global_state import restored
 from suite.measure import estimators
 from suite.store import records, schema
 from suite.store.records import FinishedRecord
@@ -160,9 +161,13 @@ def build_task(entry: registry.Entry, config: Any) -> Task:
 
 @contextlib.contextmanager
 def blamed_on(entry: registry.Entry) -> Iterator[None]:
-    """What the task's own code raises before anything runs, as a UserError that names its file and line."""
+    """What the task's own code raises before anything runs, as a UserError that names its file and line.
+
+    What it sets for the whole process is put back.
+    """
     try:
-        yield
+        with restored(entry.id):
+            yield
     except UserError:
         raise
     except (Exception, SystemExit) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from suite.cells import folder as cell
 from suite.cells.identity import Identity, blamed_on, build_task, check_device, identify
 from suite.cells.spec import CellSpec
 from suite.errors import BudgetExhausted, UserError
+from suite.global_state import restored
 from suite.measure import estimators
 from suite.oracle import Oracle, Verifier
 from suite.policy import Generator, Policy, Round, made_of_engine_parts, own_types
@@ -78,7 +80,11 @@ def run_cell(
             if tuning is None and identity.config == configs.build(identity.baseline.config_class, {}):
                 tuning = registry.tuning_of_defaults(identity.baseline)
             meta = provenance.meta(attempt, time.time(), tuning, sweep)
-            return _Run(identity, folder, tracking, meta, progress, group).record()
+            with restored(f"{identity.content.baseline.id} on {identity.content.task.id}"):
+                run = _Run(
+                    identity, folder.absolute(), tracking, meta, progress, group
+                )  # a method may leave the folder
+                return dataclasses.replace(run.record(), folder=folder)
         finally:
             torch.set_num_threads(before)
 

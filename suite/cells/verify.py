@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from suite import config as configs
-from suite import registry
+from suite import registry, sources
 from suite import task as tasks
 from suite.cells import checks as against
 from suite.cells import runner
@@ -26,6 +26,7 @@ from suite.cells.checks import RTOL, Check
 from suite.cells.identity import identify, kept_task, spec_of
 from suite.engine import ENGINE
 from suite.errors import UserError, one_line
+from suite.global_state import restored
 from suite.measure import estimators
 from suite.policy import Generator, Policy
 from suite.seeding import heldout_stream
@@ -93,17 +94,15 @@ def verify_one(record: Record, *, rerun: bool = False, trust: bool = False) -> V
     checks: list[Check] = []
     verified: bool | None = None
     if isinstance(record, FinishedRecord):
-        before = torch.get_num_threads()
-        torch.set_num_threads(record.identity.threads)
         try:
-            verified, checks = _judged(record, rerun=rerun, trust=trust)
+            with restored():
+                torch.set_num_threads(record.identity.threads)
+                verified, checks = _judged(record, rerun=rerun, trust=trust)
         except UserError as error:  # a plug-in that is not here, assets that are missing, a task that changed
             checks.append(Check("source", False, str(error)))
         except (Exception, SystemExit) as error:  # of the task's own code: the other records are still to be checked
             verified = False
             checks.append(Check("task", False, one_line(error)))
-        finally:
-            torch.set_num_threads(before)
     if verified is not None:
         verdict = {
             "verified": verified,
@@ -176,7 +175,7 @@ def check_source(kind: registry.Kind, ref: str, sha256: str, *, trust: bool) -> 
             f"the {kind} {ref!r} is code outside of the project, which a record from elsewhere may name; "
             "verify with --trust if you know it"
         )
-    if registry.sha256_of(registry.locate(kind, ref)) != sha256:
+    if sources.sha256_of(registry.locate(kind, ref)) != sha256:
         raise UserError(f"the source of {ref} changed since; this is another {kind} now")
 
 

@@ -110,7 +110,7 @@ def measure(task: Task, policy: Policy, prior: Generator, heldout: str, generato
         effective_successes=None,
         valid_share=None if valid is None else int(drawn.counts[valid].sum()) / n,
         entropy=finite(float(-(share * log_p).sum())),
-        kl_prior=finite(float((share * (log_p - prior.log_prob(drawn.strings))).sum())),
+        kl_prior=finite(float((share * (log_p - prior.log_prob(drawn.strings.clone()))).sum())),
         samples=shown if isinstance(shown, list) else [],
     )
     if heldout == "off":

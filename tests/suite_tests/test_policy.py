@@ -12,7 +12,7 @@ from scipy import stats
 from torch import Tensor
 
 from suite.generators import Table, Transformer
-from suite.policy import Acceptance, Filtered, Generator, Policy, Tempered, made_of_engine_parts
+from suite.policy import Acceptance, Filtered, Generator, Policy, Tempered, made_of_engine_parts, sample_counts
 
 PRIOR = np.array([0.4, 0.3, 0.2, 0.1])
 FIRST = np.array([0.7, 0.1, 0.1, 0.1])  # a failure model that knows outcome 0: ratios 0.57, 3, 2, 1
@@ -134,3 +134,18 @@ def test_engine_parts_are_recognised() -> None:
         assert made_of_engine_parts(policy, frozenset({Table}))
     assert isinstance(plain, Generator)
     assert isinstance(plain.uniform(), Policy)
+
+
+def test_a_policy_that_works_in_place_is_counted_as_drawn(seeded: Callable[[int], torch.Generator]) -> None:
+    """A `log_prob` that sorts the samples it was handed made 0.021 into 0.499."""
+
+    class Sorting:
+        def sample(self, n: int, generator: torch.Generator) -> Tensor:
+            return torch.tensor([[2, 1], [2, 1], [0, 1]])
+
+        def log_prob(self, x: Tensor) -> Tensor:
+            x.copy_(x.sort(dim=1).values)
+            return torch.zeros(len(x))
+
+    drawn = sample_counts(Sorting(), 3, seeded(0))
+    assert (drawn.strings.tolist(), drawn.counts.tolist()) == ([[0, 1], [2, 1]], [1, 2])

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import suite
-from suite import registry
+from suite import registry, sources
 from suite.cells import checks, verify
 from suite.errors import UserError
 from suite.store import ledger, records, schema
@@ -463,7 +463,7 @@ def test_code_that_only_a_record_names_is_not_run(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
     ref = f"{package.name}/evil.py:Evil" if form == "file" else f"{package.name}.evil:Evil"
-    right = registry.sha256_of(package / "evil.py")
+    right = sources.sha256_of(package / "evil.py")
     verdict = verify.verify_one(named(record, kind, ref, right), rerun=True)
     assert kind == "baseline" or verdict.verified is None
     assert "verify with --trust" in verdict.checks[-1].detail
