@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from optuna.trial import FrozenTrial, TrialState
 
+from suite.tracking import sync
+
 
 class Logged(NamedTuple):
     """One offline run as W&B itself reads it."""
@@ -37,7 +39,7 @@ def read(folder: Path) -> Logged:
 
 def logged(results: Path) -> tuple[list[Logged], list[Logged]]:
     """The runs of the trials by number, and those of studies."""
-    every = [read(folder) for folder in sorted(results.glob("studies/*/wandb/offline-run-*"))]
+    every = [read(run.parent) for run in sync.offline_runs(results / "studies")]
     trials = sorted((one for one in every if one.run["job_type"] == "trial"), key=lambda one: one.config["trial"])
     return trials, [one for one in every if one.run["job_type"] == "study"]
 

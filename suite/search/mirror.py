@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock, Timeout
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -136,14 +136,16 @@ def begin_trial(mirror: Mirror, sweep: Sweep, one: Trial, drawn: Mapping[str, An
 class Owner:
     """The run of the study, where this process is the one that writes it.
 
-    The study says which process that is, and when it was last heard of. One that is gone is replaced by the next: at
-    once where both are on one machine, else after `patience` seconds of silence.
+    Of the processes of one machine that share its folder, it is the one that holds the folder's lock. Of others the
+    study says which one it is, and when it was last heard of; after `patience` seconds of silence another takes over,
+    or at once where it is seen to be gone.
     """
 
     def __init__(self, mirror: Mirror, sweep: Sweep, study: Study, results: Path | None, patience: float) -> None:
         self._mirror, self._sweep, self._study, self._results = mirror, sweep, study, results
         self._me, self._patience = secrets.token_hex(8), patience
         self._tracker: of_study.StudyTracker | None = None
+        self._lock: BaseFileLock | None = None
 
     def __enter__(self) -> Owner:
         return self
@@ -176,6 +178,7 @@ class Owner:
         """Write the last state, and let others write what comes after it."""
         self.refresh()
         if self._tracker is None:
+            self._leave()
             return
         try:
             best = outcome.best(self._sweep, self._study, self._results)
@@ -183,9 +186,10 @@ class Owner:
         except UserError:  # nothing has completed
             best, cost = None, {}
         with contextlib.suppress(OSError):  # a full disk
-            self._tracker.end(lambda: snapshot(self._sweep, self._study, cost), self._files(best), exit_code)
+            self._tracker.end(functools.partial(snapshot, self._sweep, self._study, cost), self._files(best), exit_code)
         self._study.set_user_attr("mirrored_by", None)
         self._tracker = None
+        self._leave()
 
     def _files(self, best: Mapping[str, Any] | None) -> dict[str, Path]:
         """The files of the search: the sweep file, the winner with its cost, and all trials."""
@@ -200,18 +204,32 @@ class Owner:
         return {name: folder / name for name in content}
 
     def _mine(self) -> bool:
-        """Whether this process writes the run; two of one machine, which share its folder, never both claim it."""
-        folder = Path(self._mirror.folder)
-        with contextlib.suppress(OSError):  # a full disk
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / "owner.lock"):
-                return self._claimed()
-        return False
+        """Whether this process writes the run, or may from now on."""
+        return self._alone_here() and self._claimed()
+
+    def _alone_here(self) -> bool:
+        """Whether this process holds the folder's lock of this machine, which is free once its holder is gone."""
+        if self._lock is None:
+            folder = Path(self._mirror.folder)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._lock = FileLock(folder / f"owner-{platform.node()}.lock", blocking=False)
+                self._lock.acquire()
+            except (Timeout, OSError):  # another process of this machine; a full disk
+                self._lock = None
+        return self._lock is not None
+
+    def _leave(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def _claimed(self) -> bool:
+        """Whether the study names this process, or none that was heard of lately and may be there still."""
         now = time.time()
         who, since, host, pid = self._study.user_attrs.get("mirrored_by") or (None, 0.0, "", 0)
         if who not in (None, self._me) and now - since < self._patience and _lives(host, pid):
+            self._leave()
             return False
         if who != self._me or now - since > self._patience / 4:
             self._study.set_user_attr("mirrored_by", [self._me, now, platform.node(), os.getpid()])
@@ -232,10 +250,18 @@ def _lives(host: str, pid: int) -> bool:
     return True
 
 
-def snapshot(sweep: Sweep, study: Study, cost: Mapping[str, int] | None = None) -> Snapshot:
-    """The study as the run of it shows it; `cost` where all evaluations have been counted."""
+def snapshot(sweep: Sweep, study: Study, cost: Mapping[str, int] | None = None, logged: Sequence[int] = ()) -> Snapshot:
+    """The study as the run of it shows it; `cost` where all evaluations have been counted.
+
+    The rows of the trials in `logged` come first, in that order: of several processes one may write late that a trial
+    has ended.
+    """
     every = study.get_trials(deepcopy=False)
-    ended = sorted((one for one in every if studies.ended(one)), key=lambda one: (_end(one), one.number))
+    place = {number: i for i, number in enumerate(logged)}
+    ended = sorted(
+        (one for one in every if studies.ended(one)),
+        key=lambda one: (place.get(one.number, len(place)), _end(one), one.number),
+    )
     rows = outcome.rows(every)
     leading = studies.leading(study)
     summary = {

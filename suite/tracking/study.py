@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from suite.tracking import run as tracking
 from suite.tracking import trial
@@ -30,11 +30,17 @@ class Snapshot(NamedTuple):
     """A study at one moment, as plain data."""
 
     history: Sequence[Mapping[str, float]]
-    """One row for each trial that has ended, in the order of their ends; rows are only ever added."""
+    """One row for each trial that has ended: those that were logged before, then the others as they ended."""
     trials: Sequence[Mapping[str, Any]]
     """The table: one row for each trial, with the same columns."""
     summary: Mapping[str, Any]
     figures: Figures
+
+
+class Taken(Protocol):
+    """What makes a snapshot, by the numbers of the trials whose rows have been logged."""
+
+    def __call__(self, *, logged: Sequence[int]) -> Snapshot: ...
 
 
 class StudyTracker(tracking.Tracker):
@@ -43,7 +49,8 @@ class StudyTracker(tracking.Tracker):
     def __init__(self, mode: str, folder: Path, what: Mapping[str, Any]) -> None:
         super().__init__(mode, folder)
         self._what = dict(what)
-        self._logged = 0
+        self._logged: list[int] = []  # numbers of trials
+        self._sent = 0  # rows that an earlier process has sent
         self._began = self._drew = time.monotonic()
 
     def begin(self) -> None:
@@ -56,28 +63,28 @@ class StudyTracker(tracking.Tracker):
         if online and self._run is None:
             self._offline()
         elif self._run is not None and online:
-            self._logged = int(self._run.step)  # rows that an earlier process has sent
+            self._sent = int(self._run.step)
 
     @property
     def _written(self) -> Path | None:
         """The folder of the offline run that is written here."""
         return Path(self._run.dir).parent if self._run is not None and self.status == "offline" else None
 
-    def update(self, taken: Callable[[], Snapshot]) -> None:
+    def update(self, taken: Taken) -> None:
         """Add the rows of the trials that have ended; table and figures where it is time."""
-        self.guard(lambda run: self._update(run, taken()))
+        self.guard(lambda run: self._update(run, taken(logged=self._logged)))
 
-    def end(self, taken: Callable[[], Snapshot], files: Mapping[str, Path], exit_code: int) -> None:
+    def end(self, taken: Taken, files: Mapping[str, Path], exit_code: int) -> None:
         """Write the last state, and the files as an artifact; offline, and whole, where W&B failed on the way."""
         if self.status == "off":
             return
         # of processes that were killed or lost the claim; W&B's helper may write after its process was killed
         trial.forget(self._folder, str(self._what["id"]), keep=self._written)
         online = self.status == "online" or self._lost
-        self.guard(lambda run: self._finish(run, taken(), files, exit_code))
+        self.guard(lambda run: self._finish(run, taken(logged=self._logged), files, exit_code))
         if online and self.status != "online":
             self._offline()
-            self.guard(lambda run: self._finish(run, taken(), files, exit_code))
+            self.guard(lambda run: self._finish(run, taken(logged=self._logged), files, exit_code))
 
     def leave(self) -> None:
         """End the run here, since another process writes it; what was written offline is removed."""
@@ -93,7 +100,7 @@ class StudyTracker(tracking.Tracker):
         super()._fail(error)
 
     def _offline(self) -> None:
-        self.status, self._logged = "offline", 0
+        self.status, self._logged, self._sent = "offline", [], 0
         self._defined.clear()
         self._what.pop("resume", None)
         self.open(**self._what)
@@ -106,13 +113,14 @@ class StudyTracker(tracking.Tracker):
             self._drew = time.monotonic()
 
     def _rows(self, run: Run, now: Snapshot) -> None:
-        for row in now.history[self._logged :]:
+        self._logged += [int(row["trial"]) for row in now.history[len(self._logged) : self._sent]]
+        for row in now.history[len(self._logged) :]:
             for name in sorted(row.keys() - self._defined):
                 step = {"trial": None, "spent": None, "best over spent": "spent"}.get(name, "trial")
                 run.define_metric(name, step_metric=step, summary="none")
             self._defined |= row.keys()
             run.log(dict(row))
-        self._logged = len(now.history)
+            self._logged.append(int(row["trial"]))
 
     def _draw(self, run: Run, now: Snapshot) -> None:
         import wandb

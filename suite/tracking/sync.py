@@ -32,9 +32,17 @@ class Synced(NamedTuple):
     reason: str = ""
 
 
+HEADER = 7
+"""Bytes of a transaction log that holds nothing: its process was killed before W&B had written anything."""
+
+
 def offline_runs(results: Path) -> list[Path]:
-    """The transaction logs of all offline runs below a folder, of cells and of sweeps, in the order of their starts."""
-    return sorted(results.rglob("wandb/offline-run-*/run-*.wandb"), key=lambda run: (run.parent.name, run))
+    """The transaction logs of all offline runs below a folder, of cells and of sweeps, in the order of their starts.
+
+    A log that holds nothing is no run.
+    """
+    found = [run for run in results.rglob("wandb/offline-run-*/run-*.wandb") if run.stat().st_size > HEADER]
+    return sorted(found, key=lambda run: (run.parent.name, run))
 
 
 def sync(results: Path) -> Iterator[Synced]:

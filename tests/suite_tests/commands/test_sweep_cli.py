@@ -150,7 +150,7 @@ def test_what_is_no_sweep_file(text: str | None, message: str, tmp_path: Path, c
     ("url", "message"),
     [
         ("postgresql://me:secret@127.0.0.1:1/studies", "--storage postgresql+psycopg://me:***@127.0.0.1:1/studies"),
-        ("nonsense", "--storage nonsense cannot be reached: Could not parse SQLAlchemy URL"),
+        ("nonsense", "--storage nonsense is no URL of a database; write sqlite:///studies.sqlite or postgresql://"),
         ("sqlite:////proc/no/studies.sqlite", "--storage sqlite:////proc/no/studies.sqlite cannot be reached"),
     ],
 )

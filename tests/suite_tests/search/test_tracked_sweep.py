@@ -279,6 +279,34 @@ def test_a_process_that_lost_the_run_of_the_study_removes_what_it_wrote(
     assert not list((tmp_path / "studies" / "s").glob("wandb/offline-run-*"))
 
 
+def test_a_process_that_was_silent_for_long_still_writes_the_run_of_the_study(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    """A trial of its own may take longer than the patience of others; the folder's lock says that it is there."""
+    sweep = made(content, seeds=1)
+    found = search.tune(sweep, trials=1, results=tmp_path)
+    place = mirror.Mirror("offline", str(tmp_path / "studies" / "s"), "0a1b2c3d")
+    first, second = (mirror.Owner(place, sweep, found, tmp_path, patience=0.0) for _ in range(2))
+    first.refresh()
+    written = list((tmp_path / "studies" / "s" / "wandb").glob("offline-run-*"))
+    second.end(exit_code=0)
+    assert list((tmp_path / "studies" / "s" / "wandb").glob("offline-run-*")) == written
+    first.end(exit_code=0)
+    second.end(exit_code=0)  # the first has ended: the second writes the run anew
+
+
+def test_a_trial_that_is_seen_late_is_one_row_more_and_none_twice(content: dict[str, Any], tmp_path: Path) -> None:
+    """Of several processes one may write the end of its trial later than another whose trial ended after it."""
+    sweep = made(content, seeds=1)
+    found = search.tune(sweep, trials=4, results=tmp_path)
+    numbers = [row["trial"] for row in mirror.snapshot(sweep, found).history]
+    assert numbers == [0, 1, 2, 3]
+    late = mirror.snapshot(sweep, found, logged=[0, 2, 3])
+    assert [row["trial"] for row in late.history] == [0, 2, 3, 1]
+    values = [found.trials[number].values[0] for number in (0, 2, 3, 1)]
+    assert [row["best success_rate"] for row in late.history] == [max(values[: i + 1]) for i in range(4)]
+
+
 def test_one_process_alone_writes_the_run_of_the_study(content: dict[str, Any], tmp_path: Path) -> None:
     sweep = made(content, seeds=1)
     found = search.tune(sweep, trials=1, results=tmp_path)

@@ -97,6 +97,15 @@ def test_bad_input_is_one_line(results: Path, tmp_path: Path) -> None:
     assert f"{nobody} does not let you in" in refused(results, WANDB_API_KEY="a" * 40, WANDB_BASE_URL=nobody)
 
 
+def test_the_log_of_a_process_that_was_killed_before_it_wrote_anything_is_no_run(tmp_path: Path) -> None:
+    folder = tmp_path / "wandb" / "offline-run-20260101_000000-0a1b2c3d"
+    folder.mkdir(parents=True)
+    (folder / "run-0a1b2c3d.wandb").write_bytes(b":W&B\xe1\xbe\x00")
+    assert sync.offline_runs(tmp_path) == []
+    (folder / "run-0a1b2c3d.wandb").write_bytes(b":W&B\xe1\xbe\x00" + b"\x01")
+    assert sync.offline_runs(tmp_path) == [folder / "run-0a1b2c3d.wandb"]
+
+
 def test_a_folder_without_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["sync", f"--results={tmp_path}"]) == 0
     assert capsys.readouterr().out == "no offline runs\n"
