@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,8 +39,14 @@ def read(folder: Path) -> Logged:
 
 
 def logged(results: Path) -> tuple[list[Logged], list[Logged]]:
-    """The runs of the trials by number, and those of studies."""
-    every = [read(run.parent) for run in sync.offline_runs(results / "studies")]
+    """The runs of the trials by number, and those of studies; W&B's helper may write after its process has ended."""
+    deadline = time.monotonic() + 30
+    while True:
+        every = [read(run.parent) for run in sync.offline_runs(results / "studies")]
+        done = all(run.exit_code is not None for run in every) and "study" in {run.run["job_type"] for run in every}
+        if done or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
     trials = sorted((one for one in every if one.run["job_type"] == "trial"), key=lambda one: one.config["trial"])
     return trials, [one for one in every if one.run["job_type"] == "study"]
 
