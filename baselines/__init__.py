@@ -11,6 +11,7 @@ BASELINES: dict[str, str] = {
     "tail": "baselines.tail:run",
     "blind": "baselines.blind:run",
     "rnd-filter": "baselines.rnd_filter:run",
+    "pointmass": "baselines.pointmass:run",
 }
 
 CONTROLS: tuple[str, ...] = ("uniform", "temperature", "tail", "blind", "rnd-filter")

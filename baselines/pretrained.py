@@ -22,8 +22,8 @@ def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Itera
     """Evaluate batch after batch of the prior."""
     while oracle.remaining:
         n = min(config.batch, oracle.remaining)
-        if oracle.protocol == "failures-only":
-            oracle.collect(prior, n)
-        else:
+        if oracle.protocol == "all-rewards":
             oracle.evaluate(prior.sample(n, rng("policy")))
+        else:
+            oracle.collect(prior, n)
         yield Round(prior, {})

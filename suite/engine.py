@@ -10,4 +10,4 @@ tests/suite_tests/test_engine.py fails when one of the sources behind a cell's n
 
 from __future__ import annotations
 
-ENGINE = 2
+ENGINE = 3

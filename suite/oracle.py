@@ -14,6 +14,7 @@ from suite import compute, guard
 from suite.errors import BudgetExhausted, UserError
 from suite.global_state import restored
 from suite.policy import Generator, Policy, check_samples, made_of_engine_parts, own_types
+from suite.protocol import WITHHOLDING
 from suite.store.ledger import Batch, Ledger
 from suite.task import answers
 
@@ -96,8 +97,8 @@ class Oracle:
         budget: most evaluations that may be charged, NRE.
         prior: the task's prior; tells which policies the oracle may draw from.
         generator: the oracle's own randomness, unknown to the method.
-        protocol: `failures-only`: the oracle draws, the method sees failures; `all-rewards`: the method draws and
-            sees every reward.
+        protocol: `failures-only`: the oracle draws, the method sees failures; `failures-padded`: the same, with copies
+            of the run's failures in place of successes; `all-rewards`: the method draws and sees every reward.
         duplicates: samples met before in the run are charged again (`charge`), answered free from the ledger
             (`cache`), or refused (`reject`: `collect` draws others in their place, `evaluate` raises ValueError).
     """
@@ -129,6 +130,8 @@ class Oracle:
         self._spent = 0
         self._free = 0
         self._known: dict[bytes, bool] = {}
+        self._failures: list[Tensor] = []
+        """Every failure of the run, under `failures-padded`."""
 
     @property
     def budget(self) -> int:
@@ -157,21 +160,23 @@ class Oracle:
         """Draw n samples from the policy, evaluate them, return the failures in random order, int64 (≤ n, T).
 
         The samples are drawn here, with randomness that the method does not have, so that a method never holds
-        the batch whose failures it gets back (`failures-only`).
+        the batch whose failures it gets back. How many are missing tells it how many succeeded. Under
+        `failures-padded` as many failures of the run, drawn at random, are returned in their place: n samples, of
+        which nothing tells the copies; none while the run has not met a failure.
 
         Raises:
             BudgetExhausted: the batch does not fit; nothing was charged.
             TypeError: the policy is not made of the engine's parts, or something of the method's is inside or around
                 it, so that it could record withheld successes.
         """
-        if self.protocol != "failures-only":
+        if self.protocol not in WITHHOLDING:
             raise UserError(
                 "oracle.collect belongs to --protocol failures-only; under all-rewards call oracle.evaluate"
             )
         if not made_of_engine_parts(policy, self._own):
             own = ", ".join(sorted(kind.__name__ for kind in self._own))
             raise TypeError(
-                f"failures-only: the oracle draws only from the task's own classes ({own}) and from "
+                f"{self.protocol}: the oracle draws only from the task's own classes ({own}) and from "
                 f"Tempered or Filtered ones, got {type(policy).__name__}; use --protocol all-rewards for your own"
             )
         guard.check(policy, self._kinds)
@@ -179,8 +184,20 @@ class Oracle:
             self._fits(n if self.duplicates == "charge" else 1)
             x = policy.sample(n, self._generator) if self.duplicates != "reject" else self._draw_new(policy, n)
             failures = x[~self._answer(x)]
+            if self.protocol == "failures-padded":
+                failures = self._padded(failures, len(x) - len(failures))
             order = torch.randperm(len(failures), generator=self._generator, device=self._generator.device)
             return failures[order]
+
+    def _padded(self, failures: Tensor, missing: int) -> Tensor:
+        """The failures of a batch with `missing` of the run's, drawn at random, in place of its successes."""
+        self._failures.append(failures)
+        met = torch.cat(self._failures)
+        if not missing or not len(met):
+            return failures
+        device = self._generator.device
+        at = torch.randint(len(met), (missing,), generator=self._generator, device=device)
+        return torch.cat([failures, met[at.to(met.device)]])
 
     def evaluate(self, x: Tensor) -> Feedback:
         """Evaluate samples of the method's own, int64 (B, T) (`all-rewards`).

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Protocol = Literal["failures-only", "all-rewards"]
-"""`failures-only`: the oracle draws and the method never sees a success; `all-rewards`: it sees every reward."""
+Protocol = Literal["failures-only", "failures-padded", "all-rewards"]
+"""`failures-only`: the oracle draws and the method never sees a success, only how many are missing;
+`failures-padded`: nor that, since copies of failures stand in their place; `all-rewards`: it sees every reward."""
+WITHHOLDING: tuple[Protocol, ...] = ("failures-only", "failures-padded")
+"""The protocols under which the oracle draws and successes are withheld."""
 Duplicates = Literal["charge", "cache", "reject"]
 """A sample that was evaluated before: it is charged again, answered free from the ledger, or refused."""
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ class Task(Protocol):
     - `valid(x) -> bool (B,)`: which samples are well formed;
     - `success_log_probs(policy) -> float64 (S,) | None`: log p of every success, where they can be enumerated;
     - `exact(policy) -> float | None`: the success rate, where it is known but successes are too many to list;
+    - `affinity(policy, other) -> float | None`: Σ_x √(p(x) q(x)) over the successes x, where they are too many to list;
+    - `prior_successes() -> PriorSuccesses | None`: successes drawn from the prior, where nothing is enumerated;
     - `space: int`: how many samples are well formed;
     - `extra: str`: the extra of this package that it needs, `hf` for `pip install 'sparse-reward-suite[hf]'`;
     - `assets: dict[str, str]`: sha256 of the files it needs, by name;
@@ -45,6 +47,15 @@ class Task(Protocol):
 
     def show(self, x: Tensor) -> list[str] | Tensor:
         """Samples as text, or as images float (B, H, W) in [0, 1]."""
+
+
+class PriorSuccesses(NamedTuple):
+    """Successes that were drawn from a task's prior before any method ran."""
+
+    strings: Tensor
+    """int64 (M, T), independent draws of the prior that succeed; equal ones stay."""
+    draws: int
+    """Draws of the prior until the last of them."""
 
 
 def answers(verify: Callable[[Tensor], Any], x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -177,6 +188,32 @@ def enumerated(task: Task, policy: Policy) -> tuple[float | None, Tensor | None]
 def exact(task: Task, policy: Policy) -> float | None:
     """The success rate by enumeration; None where the task enumerates nothing of this policy."""
     return enumerated(task, policy)[0]
+
+
+def affinity(task: Task, policy: Policy, other: Policy) -> float | None:
+    """Σ_x √(p(x) q(x)) over the successes x, where the task computes it without listing them; else None."""
+    own = getattr(task, "affinity", None)
+    found = None if own is None else own(policy, other)
+    return None if found is None else float(found)
+
+
+def prior_successes(task: Task) -> PriorSuccesses | None:
+    """The task's own successes of the prior; None where it has none.
+
+    Raises:
+        ValueError: they are of another shape than strings int64 (M, T) and a number of draws.
+    """
+    own = getattr(task, "prior_successes", None)
+    made = None if own is None else own()
+    if made is None:
+        return None
+    strings, draws = made
+    if not isinstance(strings, Tensor) or strings.dtype != torch.int64 or strings.ndim != 2 or draws < len(strings):
+        raise ValueError(
+            "the task's prior_successes() must answer with (strings int64 (M, T), draws ≥ M), got "
+            f"({_kind(strings)}, {draws})"
+        )
+    return PriorSuccesses(strings, int(draws))
 
 
 PROPOSAL_TEMPERATURE = 2.0

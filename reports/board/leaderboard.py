@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from reports import stats
@@ -13,7 +13,7 @@ from reports.read import select
 from suite import registry
 from suite.store import records as engine
 from suite.store.records import FinishedRecord, Record, canonical
-from suite.store.schema import Point
+from suite.store.schema import Estimate, Placed, Point
 
 __all__ = ["Row", "rows"]
 
@@ -66,11 +66,14 @@ class Entrant:
     task_config: str
     config: str
     final: Rates
+    match: Rates
+    """Posterior matches of the final policies."""
 
     @classmethod
     def of(cls, records: Sequence[Record], task_config: str, config: str, base: stats.Estimate) -> Entrant:
         finished = engine.finished(records)
-        return cls(records, finished, task_config, config, Rates.of([run.final for run in finished], base))
+        ends = [run.final for run in finished]
+        return cls(records, finished, task_config, config, Rates.of(ends, base), Rates.of(matches(ends), base))
 
     @property
     def control(self) -> bool:
@@ -81,40 +84,77 @@ class Entrant:
         return f"{self.records[0].baseline} ({self.config})" if self.config else self.records[0].baseline
 
 
-def headline(entrant: Entrant, rivals: Sequence[Entrant]) -> dict[str, Any]:
-    """The fields of a row on the best oracle-free control that serves it and the improvement over it.
+def matches(points: Sequence[Placed | None]) -> list[Estimate | None]:
+    """The posterior match of each point as an estimate; None where there is none."""
+    found = [None if point is None else point.posterior_match for point in points]
+    return [None if m is None else Estimate(m.value, m.low, m.high, "none", m.n) for m in found]
 
-    The control shown is the one with the largest geometric mean of the final rate. The interval is against the
-    best, whichever truly is: it takes in every control that can be tested.
+
+Which = Callable[[Entrant], Rates]
+
+
+def headline(entrant: Entrant, rivals: Sequence[Entrant]) -> dict[str, Any]:
+    """The fields of a row on the best oracle-free controls that serve it and the improvement over them.
+
+    The control shown is the one with the largest geometric mean, of the final success rate or of the match. The
+    interval is against the best, whichever truly is: it takes in every control that can be tested.
     """
-    known = [(level, rival) for rival in rivals if (level := rival.final.geomean.value) is not None]
+    level, best, over = _over_best(entrant, rivals, lambda one: one.final)
+    match_level, match_best, match_over = _over_best(entrant, rivals, lambda one: one.match)
+    chance = None
+    if best is not None and not entrant.control and entrant.finished:
+        chance = stats.probability_of_improvement(entrant.final.sample.values, best.final.sample.values)
+    return {
+        "best_control": best.name if best else None,
+        "best_control_rate": level,
+        "best_control_note": "" if best is None else _caveats(best, rivals),
+        **_improvement("improvement_over_control", over),
+        "match_best_control": match_best.name if match_best else None,
+        "match_best_control_rate": match_level,
+        **_improvement("match_over_control", match_over),
+        "collapsed": _collapsed(over, match_over),
+        "probability_of_improvement": chance[0] if chance else None,
+    }
+
+
+def _over_best(
+    entrant: Entrant, rivals: Sequence[Entrant], which: Which
+) -> tuple[float | None, Entrant | None, stats.Comparison]:
+    """(the best control's geometric mean, that control, the improvement over the best) of one of the two rates."""
+    known = [(level, rival) for rival in rivals if (level := which(rival).geomean.value) is not None]
     if not known:
         if entrant.records[0].identity.heldout == "off":
             note = "held-out measurement is off"
         else:
             note = "no control with a success on every seed" if rivals else "no oracle-free control ran here"
-        return _headline(None, None, "", stats.Comparison(None, None, None, note))
+        return None, None, stats.Comparison(None, None, None, note)
     level, best = max(known, key=lambda pair: pair[0])
-    contenders = [one for one in rivals if one is best or _testable(one)]
-    chance = None
+    contenders = [which(one).sample for one in rivals if one is best or _testable(which(one))]
     if entrant.control:
         note = "the best oracle-free control" if entrant is best else "an oracle-free control"
-        improvement = stats.Comparison(None, None, None, note)
-    elif not entrant.finished:
-        improvement = stats.Comparison(None, None, None, "no finished run")
-    else:
-        improvement = stats.over_best(entrant.final.sample, [one.final.sample for one in contenders])
-        chance = stats.probability_of_improvement(entrant.final.sample.values, best.final.sample.values)
-    fields = _headline(best.name, level, _caveats(best, rivals, contenders), improvement)
-    return fields | {"probability_of_improvement": chance[0] if chance else None}
+        return level, best, stats.Comparison(None, None, None, note)
+    if not entrant.finished:
+        return level, best, stats.Comparison(None, None, None, "no finished run")
+    return level, best, stats.over_best(which(entrant).sample, contenders)
 
 
-def _testable(control: Entrant) -> bool:
-    sample = control.final.sample
+def _collapsed(over: stats.Comparison, match: stats.Comparison) -> bool | None:
+    if over.untestable or match.untestable or over.low is None or match.low is None:
+        return None
+    return over.low > 1 and not match.low > 1
+
+
+def _improvement(name: str, found: stats.Comparison) -> dict[str, Any]:
+    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high, f"{name}_note": found.note}
+
+
+def _testable(control: Rates) -> bool:
+    sample = control.sample
     return bool(sample.values) and (sample.known or len(sample) >= stats.MIN_SEEDS)
 
 
-def _caveats(best: Entrant, rivals: Sequence[Entrant], contenders: Sequence[Entrant]) -> str:
+def _caveats(best: Entrant, rivals: Sequence[Entrant]) -> str:
+    contenders = [one for one in rivals if one is best or _testable(one.final)]
     level, base = best.final.geomean.value or 0.0, best.final.base.value
     caveats = ["it is below the base"] if base is not None and level < base else []
     bounds = {rival.name: rival.final.upper for rival in rivals if rival.final.upper is not None}
@@ -122,19 +162,6 @@ def _caveats(best: Entrant, rivals: Sequence[Entrant], contenders: Sequence[Entr
     few = [rival.name for rival in rivals if rival.final.sample.values and rival not in contenders]
     caveats += [f"not in the interval, fewer than {stats.MIN_SEEDS} seeds: {', '.join(few)}"] if few else []
     return "; ".join(caveats)
-
-
-def _headline(control: str | None, level: float | None, caveats: str, improvement: stats.Comparison) -> dict[str, Any]:
-    return {
-        "best_control": control,
-        "best_control_rate": level,
-        "best_control_note": caveats,
-        "improvement_over_control": improvement.value,
-        "improvement_over_control_low": improvement.low,
-        "improvement_over_control_high": improvement.high,
-        "improvement_over_control_note": improvement.note,
-        "probability_of_improvement": None,
-    }
 
 
 def _places(peers: Sequence[Entrant]) -> list[tuple[Entrant, stats.Rank | None]]:
@@ -216,6 +243,7 @@ def _row(entrant: Entrant, rivals: Sequence[Entrant], rank: stats.Rank | None) -
         cells=tuple(record.cell for record in entrant.records),
         **headline(entrant, rivals),
         **final.summary("final"),
+        **entrant.match.as_match(),
         **final.deployed(),
         **Rates.of([record.best for record in finished], base).summary("best"),
         **area(finished),

@@ -9,8 +9,8 @@ from typing import Any
 
 from reports import stats
 from reports.stats import Estimate, Sample
+from suite.store import schema
 from suite.store.records import FinishedRecord
-from suite.store.schema import Placed
 
 PASS_AT = (10, 100, 1000)
 """The k of pass@k."""
@@ -32,8 +32,8 @@ class Rates:
     highs: tuple[float | None, ...]
 
     @classmethod
-    def of(cls, points: Sequence[Placed | None], base: Estimate) -> Rates:
-        """From the final or the best point of every finished record; None where held-out measurement is off."""
+    def of(cls, points: Sequence[schema.Estimate | None], base: Estimate) -> Rates:
+        """From the final or the best point of every finished record, or its match; None where it was not measured."""
         measured = [point for point in points if point is not None]
         return cls(
             sample=_sample([(point.success_rate, point.low, point.high) for point in measured], len(points)),
@@ -67,6 +67,17 @@ class Rates:
             f"improvement_{which}_mean": mean / self.base.value if mean is not None and self.base.value else None,
         }
 
+    def as_match(self) -> dict[str, Any]:
+        """The fields of a row on the match, where these are matches and no success rates."""
+        return {
+            **_fields("match_final_geomean", self.geomean),
+            "match_final_upper": self.upper,
+            "match_final_median": self.seen(stats.median(self.sample.values)),
+            "match_final_seeds": self.seeds,
+            "match_final_seeds_low": self.lows,
+            "match_final_seeds_high": self.highs,
+        }
+
     def deployed(self) -> dict[str, Any]:
         """The fields of a row on the final policy in use: pass@k and evaluations to the first success."""
         rate = self.geomean
@@ -78,7 +89,7 @@ class Rates:
         return fields | _fields("expected_evaluations", Estimate(*waits))
 
 
-def _unseen(point: Placed) -> bool:
+def _unseen(point: schema.Estimate) -> bool:
     """Whether a zero stands for not having seen a success."""
     return point.success_rate == 0 and bool(point.high)
 

@@ -95,6 +95,28 @@ class Row:
     improvement_over_control_low: float | None
     improvement_over_control_high: float | None
     improvement_over_control_note: str
+    match_final_geomean: float | None
+    """Posterior match of the final policy: how close it is to the prior conditioned on success, on the scale of the
+    success rate, with its 95 % interval as that one's; None where it was not measured."""
+    match_final_geomean_low: float | None
+    match_final_geomean_high: float | None
+    match_final_upper: float | None
+    match_final_median: float | None
+    match_final_seeds: tuple[float | None, ...]
+    """Each seed's, in the order of `seed_list`, with the ends of its interval."""
+    match_final_seeds_low: tuple[float | None, ...]
+    match_final_seeds_high: tuple[float | None, ...]
+    match_best_control: str | None
+    """The control with the largest geometric mean of the match."""
+    match_best_control_rate: float | None
+    match_over_control: float | None
+    """As `improvement_over_control`, of the match."""
+    match_over_control_low: float | None
+    match_over_control_high: float | None
+    match_over_control_note: str
+    collapsed: bool | None
+    """The success rate is surely above the best control's and the match is not: few successes, written often. None
+    where one of the two is not tested."""
     probability_of_improvement: float | None
     """P(a seed of this method ends above a seed of `best_control`), ties one half; no interval, since the
     control was chosen on the same seeds."""
@@ -159,6 +181,12 @@ class Row:
     def setting(self) -> tuple[str, str, str, str, int, str]:
         """What rows must share to stand in one table."""
         return self.task, self.task_config, self.protocol, self.duplicates, self.budget, self.heldout
+
+    @property
+    def wins(self) -> bool:
+        """Success rate and match are both surely above those of the best control."""
+        lows = self.improvement_over_control_low, self.match_over_control_low
+        return all(low is not None and low > 1 for low in lows)
 
     @functools.cached_property
     def final_sample(self) -> Sample:

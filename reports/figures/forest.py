@@ -1,13 +1,12 @@
-"""The forest plot: each method's final success rate over that of the best control, on every task, with its interval."""
+"""The forest plot: each method's final success rate and posterior match over the best control's, on every task."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from reports.board.row import Row
 from reports.figures import style
-from reports.tables.columns import untestable
 from reports.tables.text import plain
 
 if TYPE_CHECKING:
@@ -15,7 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTION = (
-    "Final success rate over that of the best oracle-free control: geometric mean over seeds with its 95 % interval. "
+    "Left: final success rate, how often a method succeeds, over that of the best oracle-free control. Right: the "
+    "posterior match, how much of what succeeds it covers, over the best control's. Geometric means over seeds with "
+    "95 % intervals. "
     "A whisker that crosses 1 is no evidence of a gain. Hollow, without whisker: too few seeds to test. Arrow: beyond "
     "the axis. Of several configurations of a method the one with the most seeds is shown, then the first of the table."
 )
@@ -23,6 +24,21 @@ SHOWN = (1e-3, 1e3)
 """Ratios that the axis holds; what lies beyond is drawn at its end, with an arrow."""
 LANE = 0.17
 """Distance of two methods on one task, in units of the distance of two tasks."""
+
+
+class Panel(NamedTuple):
+    """One side of the plot: a rate, and where a row has its ratio to the best control."""
+
+    name: str
+    field: str
+
+    def of(self, row: Row) -> tuple[float | None, float | None, float | None, bool]:
+        """(ratio, low, high, whether it is tested)."""
+        ratio, low, high, note = (getattr(row, self.field + end) for end in ("", "_low", "_high", "_note"))
+        return ratio, low, high, not note.startswith("untestable")
+
+
+PANELS = (Panel("success rate", "improvement_over_control"), Panel("posterior match", "match_over_control"))
 
 
 def figure(rows: Sequence[Row]) -> Figure | None:
@@ -37,23 +53,29 @@ def figure(rows: Sequence[Row]) -> Figure | None:
     names = list(dict.fromkeys(row.baseline for row in sorted(rows, key=_order) if not row.control))
     names = [name for name in names if any(name in methods for methods in tasks.values())]
     chosen = style.colours(names)
+    panels = [
+        panel for panel in PANELS if any(panel.of(row)[0] for methods in tasks.values() for row in methods.values())
+    ]
     with style.canvas(10.5, 1.3 + 0.52 * len(tasks)) as drawing:
-        ax = drawing.subplots()
-        for y, methods in enumerate(tasks.values()):
-            if y % 2:
-                ax.axhspan(y - 0.5, y + 0.5, color="0.96", linewidth=0, zorder=0)
-            for lane, name in enumerate(names):
-                if name in methods:
-                    _whisker(ax, methods[name], y + LANE * (lane - (len(names) - 1) / 2), chosen[name])
-        ax.axvline(1, color="0.15", linewidth=1.2, zorder=1)
+        axes = drawing.subplots(ncols=len(panels), sharey=True, squeeze=False)[0]
+        for ax, panel in zip(axes, panels, strict=True):
+            for y, methods in enumerate(tasks.values()):
+                if y % 2:
+                    ax.axhspan(y - 0.5, y + 0.5, color="0.96", linewidth=0, zorder=0)
+                for lane, name in enumerate(names):
+                    if name in methods:
+                        _whisker(ax, panel, methods[name], y + LANE * (lane - (len(names) - 1) / 2), chosen[name])
+            ax.axvline(1, color="0.15", linewidth=1.2, zorder=1)
+            ax.set(xscale="log", xlim=SHOWN, ylim=(len(tasks) - 0.5, -0.5))
+            ax.set_xlabel(f"{panel.name} ÷ best control's    (right of the line: better)")
+            ax.tick_params(axis="y", length=0)
         for name in names:
-            ax.plot([], [], "o", color=chosen[name], label=plain(name))
-        ax.set(xscale="log", xlim=SHOWN, ylim=(len(tasks) - 0.5, -0.5))
-        ax.set_xlabel("final success rate ÷ best control that spends no evaluation    (right of the line: better)")
-        ax.set_yticks(range(len(tasks)), [plain(name) for name in tasks])
-        ax.tick_params(axis="y", length=0)
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(names), frameon=False)
-        style.literal(ax, categories=True)
+            axes[0].plot([], [], "o", color=chosen[name], label=plain(name))
+        axes[0].set_yticks(range(len(tasks)), [plain(name) for name in tasks])
+        drawing.legend(
+            *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(names), frameon=False
+        )
+        style.literal(axes[0], categories=True)
     return drawing
 
 
@@ -79,16 +101,17 @@ def _order(row: Row) -> tuple[int, str]:
     return (known.index(row.baseline) if row.baseline in known else len(known), row.baseline)
 
 
-def _whisker(ax: Axes, row: Row, y: float, colour: str) -> None:
+def _whisker(ax: Axes, panel: Panel, row: Row, y: float, colour: str) -> None:
     least, most = SHOWN
-    value = min(max(_ratio(row), least), most)
-    tested = not untestable(row)
-    low, high = row.improvement_over_control_low, row.improvement_over_control_high
+    ratio, low, high, tested = panel.of(row)
+    if ratio is None:
+        return
+    value = min(max(ratio, least), most)
     if tested and low is not None and high is not None:
         ax.plot([max(low, least), min(high, most)], [y, y], color=colour, linewidth=1.8, alpha=0.75, zorder=2)
         for beyond, end, marker in ((low < least, least, "<"), (high > most, most, ">")):
             if beyond:
                 ax.plot(end, y, marker, color=colour, markersize=5, clip_on=False, zorder=3)
-    marker = "<" if _ratio(row) < least else ">" if _ratio(row) > most else "o"
+    marker = "<" if ratio < least else ">" if ratio > most else "o"
     face = colour if tested else "white"
     ax.plot(value, y, marker, color=colour, markerfacecolor=face, markersize=6.5, clip_on=False, zorder=4)

@@ -30,6 +30,7 @@ BASELINES = {
     "tail": "#882255",
     "blind": "#332288",
     "rnd-filter": "#999933",
+    "pointmass": "#777777",
 }
 # Tol's "muted" palette, for methods that are not ours.
 OTHERS = ("#44AA99", "#CC6677", "#117733", "#DDCC77", "#AA4499", "#88CCEE")

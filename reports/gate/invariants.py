@@ -119,11 +119,10 @@ def _equal_seeds(books: Books) -> list[str]:
 
 def _unverified(of: Subject) -> Iterable[str]:
     """What :mod:`suite.cells.verify` finds wrong with a record."""
-    prior = of.task.prior()
     checks = [
-        *verify.check_ledger(of.record, of.task, prior),
+        *verify.check_ledger(of.record, of.task, of.posterior.prior),
         *against.of_summary(of.record),
-        *verify.check_policies(of.record, of.task, prior),
+        *verify.check_policies(of.record, of.posterior),
     ]
     return [f"{check.name}: {check.detail}" for check in checks if not check.ok]
 

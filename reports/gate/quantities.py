@@ -33,6 +33,8 @@ from suite import task as tasks
 from suite.cells.spec import CellSpec
 from suite.config import nearest
 from suite.errors import UserError
+from suite.measure import successes
+from suite.measure.posterior import Posterior
 from suite.policy import Filtered
 from suite.seeding import derive
 from suite.store import weights
@@ -55,7 +57,11 @@ class Subject(NamedTuple):
     """A finished record and its task, built anew, with a verifier that nobody counts."""
 
     record: FinishedRecord
-    task: Task
+    posterior: Posterior
+
+    @property
+    def task(self) -> Task:
+        return self.posterior.task
 
 
 class Contrast(NamedTuple):
@@ -69,12 +75,12 @@ class Contrast(NamedTuple):
 
 def subject(record: FinishedRecord, task_ref: str) -> Subject:
     """The record with its task, which is loaded from `task_ref`: an id, `module:Name` or `path/to/file.py:Name`."""
-    return Subject(record, _task(task_ref, record.configs[0]))
+    return Subject(record, _posterior(task_ref, record.configs[0]))
 
 
 def task_of(spec: CellSpec) -> Task:
     """The task that a run is on."""
-    return _task(spec.task, canonical(spec.task_config))
+    return _posterior(spec.task, canonical(spec.task_config)).task
 
 
 def check_name(name: str) -> None:
@@ -155,10 +161,11 @@ def filtered_policy(of: Subject) -> Filtered | None:
 
 
 @functools.lru_cache(maxsize=8)
-def _task(ref: str, config: str) -> Task:
+def _posterior(ref: str, config: str) -> Posterior:
     entry = registry.load("task", ref)
-    task: Task = entry.target(configs.build(entry.config_class, json.loads(config)))
-    return task
+    configured = configs.build(entry.config_class, json.loads(config))
+    task: Task = entry.target(configured)
+    return successes.posterior_of(entry, configured, task, task.prior())
 
 
 @functools.lru_cache(maxsize=8)

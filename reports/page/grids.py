@@ -36,8 +36,10 @@ def library() -> str:
 
 def leaderboard(block: Sequence[Row], name: str) -> str:
     """The rows of one setting, all columns of the Markdown tables."""
-    lead = {name: show for name, show in columns.HEADLINE.items() if name.startswith(("method", "rank", "× best"))}
-    parts = {**lead, **columns.RATES, **columns.COST, **columns.DEPLOYED}
+    first = columns.headline(block).items()
+    lead = {name: show for name, show in first if name.startswith(("method", "rank", "× best"))}
+    match = columns.MATCH if columns.has_match(block) else {}
+    parts = {**lead, **columns.RATES, **match, **columns.COST, **columns.DEPLOYED}
     shown = {" ".join(name.split()): show for name, show in parts.items()}
     cells = [[plain(show(row)) for show in shown.values()] for row in block]
     return _grid(list(shown), cells, name, paging=len(block) > 50)

@@ -72,6 +72,28 @@ def _brief_over_control(row: Row) -> str:
     return _over_control(row, 2)
 
 
+def _match(row: Row) -> str:
+    return rate(row.match_final_geomean, row.match_final_upper)
+
+
+def _match_interval(row: Row) -> str:
+    ends = row.match_final_geomean_low, row.match_final_geomean_high
+    return _match(row) if row.match_final_geomean is None else interval(row.match_final_geomean, *ends)
+
+
+def _match_over_control(row: Row, digits: int = 3) -> str:
+    ends = row.match_over_control_low, row.match_over_control_high
+    return interval(row.match_over_control, *ends, digits)
+
+
+def _brief_match_over_control(row: Row) -> str:
+    if row.control:
+        return ""
+    if row.match_over_control_note.startswith("untestable"):
+        return f"{number(row.match_over_control, 2)} untestable"
+    return _match_over_control(row, 2)
+
+
 def _rank(row: Row) -> str:
     if row.rank is None or row.rank_low is None or row.rank_high is None:
         return number(row.rank)
@@ -104,14 +126,40 @@ def _reached(value: float | None, seeds: int | None) -> str:
     return count(value) if seeds is None else f"{count(value)} ({seeds})"
 
 
-HEADLINE: Columns = {
+SUCCESS: Columns = {
     "method": _method,
     "rank": _rank,
     "final": _final,
     "× base": _over_base,
     "× best control": _brief_over_control,
 }
-"""Fits a line of 80 columns."""
+BOTH: Columns = {
+    "method": _method,
+    "rank": _rank,
+    "success": _final,
+    "× best control": _brief_over_control,
+    "match": _match,
+    "× best in match": _brief_match_over_control,
+}
+
+
+def headline(block: Sequence[Row]) -> Columns:
+    """The first table of a setting, which fits a terminal of 80 columns: with the match where it was measured."""
+    return BOTH if has_match(block) else SUCCESS
+
+
+def has_match(block: Sequence[Row]) -> bool:
+    """Whether a row of the block has a posterior match."""
+    return any(row.match_final_geomean is not None or row.match_final_upper is not None for row in block)
+
+
+MATCH: Columns = {
+    "method": _method,
+    "match, geo. mean [95 %]": _match_interval,
+    "median": lambda row: rate(row.match_final_median),
+    "× best control in match [95 %]": _match_over_control,
+    "what it says": lambda row: "collapsed" if row.collapsed else row.match_over_control_note,
+}
 
 WORK: Columns = {
     "method": _method,

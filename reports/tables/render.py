@@ -17,13 +17,16 @@ from tabulate import tabulate
 
 from reports.board.row import Row, blocks
 from reports.stats import MIN_SEEDS
-from reports.tables.columns import COST, DEPLOYED, HEADLINE, RATES, Columns, every_seed, untestable
+from reports.tables.columns import COST, DEPLOYED, MATCH, RATES, Columns, every_seed, has_match, headline, untestable
 from reports.tables.text import cell_of_csv, plain, rate, text_of_csv
 
 MEANING = (
-    "× best control is the headline: the geometric mean of a method's final success rate over that of the "
-    "best oracle-free control, with a 95 % interval that holds whichever control truly is the best. One that "
-    f"includes 1 is no evidence of a gain; below {MIN_SEEDS} seeds on a side that varies, nothing is tested."
+    "× best control is the headline, of two rates: how often a method's final policy succeeds (success), and how "
+    "close it is to the prior conditioned on success (match, on the same scale). Each is the geometric mean over "
+    "that of the best oracle-free control, with a 95 % interval that holds whichever control truly is the best. One "
+    f"that includes 1 is no evidence of a gain; below {MIN_SEEDS} seeds on a side that varies, nothing is tested. "
+    "A method wins where both intervals are above 1. Collapsed: success is above the control and match is not, "
+    "since few of the successes are written often."
 )
 LEGEND = (
     MEANING,
@@ -90,8 +93,9 @@ def from_csv(text: str) -> list[Row]:
 def sections(block: Sequence[Row]) -> dict[str, Columns]:
     """The tables of one setting, by their headings; the first has none."""
     return {
-        "": HEADLINE,
+        "": headline(block),
         "Final success rates": RATES,
+        **({"Posterior match": MATCH} if has_match(block) else {}),
         "Final success rate of every seed": every_seed(block),
         "Diversity and cost": COST,
         "The final policy in use": DEPLOYED,
@@ -134,16 +138,19 @@ def title(row: Row) -> str:
 
 
 def best_control(block: Sequence[Row]) -> str:
-    """Which control the headline of this setting is held against, or why there is none."""
+    """Which controls the headline of this setting is held against, or why there is none."""
     row = next((row for row in block if row.best_control is not None), None)
     if row is None:
         return plain(f"No best control: {block[0].improvement_over_control_note}.")
     caveats = f" ({row.best_control_note})" if row.best_control_note else ""
-    return plain(f"Best oracle-free control: {row.best_control}, at {rate(row.best_control_rate)}{caveats}.")
+    said = f"Best oracle-free control: {row.best_control}, at {rate(row.best_control_rate)}{caveats}"
+    if row.match_best_control is not None:
+        said += f"; in match: {row.match_best_control}, at {rate(row.match_best_control_rate)}"
+    return plain(f"{said}.")
 
 
 def verdicts(block: Sequence[Row]) -> list[str]:
-    """What the interval over the best control says, with the methods of which it says so."""
+    """What the intervals over the best control say, with the methods of which they say so."""
     by_verdict: dict[str, list[str]] = {}
     for row in block:
         if not row.control and row.best_control is not None:
@@ -154,6 +161,10 @@ def verdicts(block: Sequence[Row]) -> list[str]:
 def _verdict(row: Row) -> str:
     if untestable(row):
         return f"untestable, fewer than {MIN_SEEDS} seeds"
+    if row.wins:
+        return "above the best control in success rate and in match"
+    if row.collapsed:
+        return "collapsed: above the best control in success rate, not in match"
     return row.improvement_over_control_note
 
 

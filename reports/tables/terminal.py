@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.board.row import Row, blocks
-from reports.tables.columns import HEADLINE, WORK, Columns
+from reports.tables.columns import WORK, Columns, headline
 from reports.tables.render import MEANING, best_control, title, verdicts
 from reports.tables.text import plain
 
@@ -22,7 +22,7 @@ def to_console(rows: Sequence[Row]) -> Group:
     for block in blocks(rows):
         parts += [
             Text(title(block[0]), style="bold"),
-            _table(block, HEADLINE),
+            _table(block, headline(block)),
             *map(Text, [best_control(block), *verdicts(block)]),
             Text(),
             _table(block, WORK),

@@ -20,7 +20,7 @@ from suite import task as tasks
 from suite.cells.spec import SETTINGS, CellSpec
 from suite.errors import BrokenCell, UserError
 from suite.global_state import restored
-from suite.measure import estimators
+from suite.measure import estimators, successes
 from suite.store import records, schema
 from suite.store.records import FinishedRecord
 from suite.task import Task
@@ -76,8 +76,7 @@ def identify(spec: CellSpec) -> Identity:
     task_config = configs.build(task_entry.config_class, spec.task_config)
     config = configs.build(baseline_entry.config_class, spec.config)
     probe = kept_task(task_entry, task_config)
-    with blamed_on(task_entry):
-        assets = tasks.assets(probe)
+    assets = assets_of(task_entry, task_config, probe)
     resolved = dataclasses.replace(
         spec,
         device=resolve_device(spec.device),
@@ -157,6 +156,12 @@ def build_task(entry: registry.Entry, config: Any) -> Task:
     with blamed_on(entry):
         task: Task = entry.target(config)
     return task
+
+
+def assets_of(entry: registry.Entry, config: Any, task: Task) -> dict[str, str]:
+    """sha256 by name of the files that a task needs, and of the sample of its prior's successes."""
+    with blamed_on(entry):
+        return tasks.assets(task) | successes.sha256(entry, config)
 
 
 @contextlib.contextmanager

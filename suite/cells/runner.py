@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,9 +22,11 @@ from suite.cells.identity import Identity, blamed_on, build_task, check_device, 
 from suite.cells.spec import CellSpec
 from suite.errors import BudgetExhausted, UserError
 from suite.global_state import restored
-from suite.measure import estimators
+from suite.measure import estimators, successes
+from suite.measure.posterior import Posterior
 from suite.oracle import Oracle, Verifier
-from suite.policy import Generator, Policy, Round, made_of_engine_parts, own_types
+from suite.policy import Policy, Round, made_of_engine_parts, own_types
+from suite.protocol import WITHHOLDING
 from suite.seeding import Streams, cell_seed, derive, heldout_stream
 from suite.store import disk, ledger, provenance, records, schema, weights
 from suite.store.ledger import Ledger
@@ -111,6 +114,7 @@ class _Run:
             self.verifier = Verifier(self.task.verify)
             object.__setattr__(self.task, "verify", self.verifier)  # whoever calls it is counted
             self.prior = weights.to(self.task.prior(), self.device)
+        self.posterior = self._posterior()
         self.ledger = Ledger(folder / "ledger.sqlite")
         self.evaluated_before = ledger.summarise(self.ledger.batches()).evaluated
         self.oracle = Oracle(
@@ -130,6 +134,20 @@ class _Run:
         self.heldout_samples = 0
         self.heldout_calls = 0
         self.tracker = tracking.start(mode, folder=folder, identity=content, meta=meta, group=group)
+
+    def _posterior(self) -> Posterior:
+        """What policies are held against; a sample of successes that is not usable is left out with a warning."""
+        own = self.identity
+        with blamed_on(own.task), self.verifier.heldout(), torch.no_grad():
+            posterior = successes.posterior_of(own.task, own.task_config, self.task, self.prior.clone(), self.device)
+            fault = None if self.heldout == "off" else posterior.fault()
+            if self.heldout == "exact":
+                _ = posterior.log_prior  # once, before anything is metered: a run that is resumed counts the same
+        if fault is not None:
+            print(f"warning: no posterior match on {self.identity.task.id}: {fault}", file=sys.stderr)
+        if fault is not None or self.heldout == "off":
+            posterior.sample = None
+        return posterior
 
     def record(self) -> Record:
         """Run to the end and write the record."""
@@ -178,9 +196,8 @@ class _Run:
 
     def spend(self) -> Policy:
         """Let the baseline spend its budget, and measure the policies that it yields; the last one."""
-        reference = self.prior.clone()
-        last = Round(reference, {})
-        self.point(last, 0, reference)
+        last = Round(self.posterior.prior, {})
+        self.point(last, 0)
         self.report_progress()
         rng = Streams(derive(self.seed, "method"), self.device)
         rounds = self.identity.baseline.target(self.identity.config, self.prior.clone(), self.oracle, rng)
@@ -191,21 +208,21 @@ class _Run:
                 self.rounds += 1
                 last, nre = Round(frozen(step.policy), step.metrics), self.oracle.nre
                 if curve:
-                    self.point(last, nre, reference)
+                    self.point(last, nre)
                 self.report_progress()
         except BudgetExhausted:
             pass  # a method may run into the wall; what it yielded until then counts
         if self.rounds and not curve:
-            self.point(last, nre, reference)
+            self.point(last, nre)
         return last.policy
 
-    def point(self, step: Round, nre: int, reference: Generator) -> None:
+    def point(self, step: Round, nre: int) -> None:
         """Measure the policy of the last round, yielded after `nre` evaluations, and put the point on the curve."""
         before = self.verifier.heldout_calls
         with self.verifier.heldout():
             mark = weights.fingerprint(step.policy)
             if mark is None or mark not in self.measured:
-                point = self.measure(step.policy, reference, mark)
+                point = self.measure(step.policy, mark)
                 self.heldout_samples += estimators.heldout_samples(self.heldout)
                 if mark is not None:
                     self.measured = {mark: point}  # a policy that did not move is not measured again
@@ -220,14 +237,14 @@ class _Run:
         self.heldout_calls += self.verifier.heldout_calls - before
         self.tracker.point(self.curve[-1])
 
-    def measure(self, policy: Policy, reference: Generator, mark: str | None) -> schema.Point:
+    def measure(self, policy: Policy, mark: str | None) -> schema.Point:
         """A point of the curve; from the ledger where an earlier attempt had the costly verifier measure this policy.
 
         A task with `verify_heldout` is asked anew: its answers are cheap.
         """
         samples = estimators.heldout_samples(self.heldout)
-        enumerates = self.heldout == "exact" or self.heldout.startswith(estimators.IMPORTANCE)
-        if enumerates and made_of_engine_parts(policy, own_types(reference)):  # it is shown successes not its own
+        shown = self.heldout == "exact" or self.heldout.startswith(estimators.IMPORTANCE) or self.posterior.sample
+        if shown and made_of_engine_parts(policy, own_types(self.posterior.prior)):  # it is shown successes not its own
             guard.check(policy, self.kinds)
         costly = bool(samples) and not hasattr(self.task, "verify_heldout")
         which = mark or f"attempt {self.meta.attempt}, not saved"
@@ -238,7 +255,7 @@ class _Run:
             self.ledger.begin_heldout(self.rounds, which, samples)
         before = compute.spent("heldout")
         stream = heldout_stream(self.identity.content, self.rounds)
-        point = estimators.measure(self.task, policy, reference, self.heldout, stream)
+        point = estimators.measure(self.posterior, policy, self.heldout, stream)
         point = msgspec.structs.replace(point, stream=self.rounds)
         if costly:
             after = compute.spent("heldout")
@@ -277,7 +294,7 @@ class _Run:
             nre=summary.nre,
             first_success=summary.first_success,
             successes=summary.successes,
-            withheld=summary.successes if self.oracle.protocol == "failures-only" else 0,
+            withheld=summary.successes if self.oracle.protocol in WITHHOLDING else 0,
             heldout_evaluations=self.heldout_samples,
             compute=schema.Compute(**{n: schema.Tally(t.tokens, t.flops) for n, t in meter.tallies.items()}),
         )

@@ -42,7 +42,8 @@ class CellSpec:
     protocol: str = setting(
         "failures-only",
         choices=PROTOCOLS,
-        help="what the method may see: its failures alone, or every reward",
+        help="what the method may see: its failures and how many are missing, its failures with copies in place of the "
+        "missing, or every reward",
     )
     duplicates: str = setting(
         "charge",

@@ -19,21 +19,21 @@ import torch
 
 from suite import config as configs
 from suite import registry, sources
-from suite import task as tasks
 from suite.cells import checks as against
 from suite.cells import runner
 from suite.cells.checks import RTOL, Check
-from suite.cells.identity import identify, kept_task, spec_of
+from suite.cells.identity import assets_of, identify, kept_task, spec_of
 from suite.engine import ENGINE
 from suite.errors import UserError, one_line
 from suite.global_state import restored
-from suite.measure import estimators
+from suite.measure import estimators, successes
+from suite.measure.posterior import Posterior
 from suite.policy import Generator, Policy
 from suite.seeding import heldout_stream
 from suite.store import disk, records, weights
 from suite.store.ledger import Batch, Ledger
 from suite.store.records import FinishedRecord, Record
-from suite.store.schema import Best, Placed, Point
+from suite.store.schema import Best
 from suite.task import Task
 
 Which = Literal["base", "final", "best"]
@@ -123,10 +123,9 @@ def _judged(record: FinishedRecord, *, rerun: bool, trust: bool) -> tuple[bool |
     Raises:
         UserError: its task is not here, or not the one that it was run on.
     """
-    task = task_of(record, trust=trust)
-    prior = task.prior()
-    checks = [*check_ledger(record, task, prior), *against.of_summary(record)]
-    measured = check_policies(record, task, prior) + ([_rerun_or_note(record, trust)] if rerun else [])
+    posterior = posterior_of(record, trust=trust)
+    checks = [*check_ledger(record, posterior.task, posterior.prior), *against.of_summary(record)]
+    measured = check_policies(record, posterior) + ([_rerun_or_note(record, trust)] if rerun else [])
     verified: bool | None = all(check.ok for check in (*checks, *measured))
     number = record.identity.engine
     if number != ENGINE and all(check.ok for check in checks) and not verified:
@@ -146,8 +145,8 @@ def _is_saved(record: FinishedRecord, which: Which) -> bool:
     return which in record.meta.policies or (record.folder / f"policy-{which}.safetensors").exists()
 
 
-def task_of(record: Record, *, trust: bool = False) -> Task:
-    """The task of a record, whose source is compared before anything of it is run.
+def posterior_of(record: Record, *, trust: bool = False) -> Posterior:
+    """The task of a record with its prior's successes; its source is compared before anything of it is run.
 
     Raises:
         UserError: it is not here, its source or its assets are not those of the record, or only the record names it
@@ -158,10 +157,11 @@ def task_of(record: Record, *, trust: bool = False) -> Task:
         raise UserError(f"the record was made on {record.identity.device}, which is not here")
     check_source("task", content.id, content.source_sha256, trust=trust)
     entry = registry.load("task", record.task)
-    task = kept_task(entry, configs.build(entry.config_class, content.config))
-    if registry.source_sha256(entry) != content.source_sha256 or tasks.assets(task) != content.assets:
+    config = configs.build(entry.config_class, content.config)
+    task = kept_task(entry, config)
+    if registry.source_sha256(entry) != content.source_sha256 or assets_of(entry, config, task) != content.assets:
         raise UserError(f"the source or the assets of {record.task} changed since; this is another task now")
-    return task
+    return successes.posterior_of(entry, config, task, task.prior())
 
 
 def check_source(kind: registry.Kind, ref: str, sha256: str, *, trust: bool) -> None:
@@ -212,31 +212,34 @@ def _rerun_or_note(record: FinishedRecord, trust: bool) -> Check:
         return Check("rerun", True, f"not done: {error}")
 
 
-def check_policies(record: FinishedRecord, task: Task, prior: Generator) -> list[Check]:
+def check_policies(record: FinishedRecord, posterior: Posterior) -> list[Check]:
     """All that was measured of the prior and of the saved policies, measured again."""
     if record.identity.heldout == "off":
         return []
-    checks = check_policy(record, task, prior, prior, "base")
+    if posterior.fault() is not None:
+        posterior.sample = None  # as in the run
+    checks = check_policy(record, posterior, posterior.prior, "base")
     for which in ("final", "best"):
         if not _is_saved(record, which):
             continue
         path = record.folder / f"policy-{which}.safetensors"
         try:
-            policy = weights.load(path, prior)
+            policy = weights.load(path, posterior.prior)
         except Exception as error:  # whatever a broken file makes safetensors or torch say
             checks.append(Check(f"{which} success rate", False, f"{path.name} cannot be loaded: {error}"))
             continue
-        checks += check_policy(record, task, prior, policy, which)
+        checks += check_policy(record, posterior, policy, which)
     return checks
 
 
-def check_policy(record: FinishedRecord, task: Task, prior: Generator, policy: Policy, which: Which) -> list[Check]:
+def check_policy(record: FinishedRecord, posterior: Posterior, policy: Policy, which: Which) -> list[Check]:
     """The recorded success rate of a policy, and all else of its point, against what is measured now."""
     place = {"base": record.result.base, "final": record.result.final, "best": record.result.best}[which]
     recorded = None if place is None else place.success_rate
     if place is None or recorded is None:
         return [Check(f"{which} success rate", False, "the record says none, though its held-out measurement was on")]
-    point = remeasure(record, task, prior, policy, place)
+    stream = heldout_stream(record.identity, place.stream)  # the random numbers of the run
+    point = estimators.measure(posterior, policy, record.identity.heldout, stream)
     found = (estimators.reported(point) if isinstance(place, Best) else point).success_rate
     rate = math.nan if found is None else found
     close = math.isclose(rate, recorded, rel_tol=RTOL, abs_tol=1e-15)
@@ -245,12 +248,6 @@ def check_policy(record: FinishedRecord, task: Task, prior: Generator, policy: P
     if own is not None:
         checks.append(against.of_point(which, own, point))
     return checks
-
-
-def remeasure(record: FinishedRecord, task: Task, prior: Generator, policy: Policy, place: Placed) -> Point:
-    """A saved policy measured as the record's was, with the same random numbers."""
-    stream = heldout_stream(record.identity, place.stream)
-    return estimators.measure(task, policy, prior, record.identity.heldout, stream)
 
 
 def check_rerun(record: FinishedRecord, *, trust: bool = False) -> Check:

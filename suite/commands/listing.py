@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import click
 
 from suite import registry
-from suite.commands.options import split, switch
+from suite.commands.options import fields_of, split, switch
 
 WIDTH = 80
 
@@ -17,16 +18,26 @@ WIDTH = 80
 @click.command("list")
 @switch("--json", "as_json", help="One JSON object instead of text.")
 @click.option("--measure", metavar="TASKS", help="Measure base rate and tail enrichment of these, and keep them.")
-def command(as_json: bool, measure: str | None) -> None:
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help='With --measure: {"task": {…}}, fields of the task; then only successes of its prior are drawn and kept.',
+)
+def command(as_json: bool, measure: str | None, config_file: Path | None) -> None:
     """Show all tasks and baselines.
 
     A task's numbers were measured before any method ran: its base success rate and how (exact, or monte-carlo with the
     interval in --json), how many samples are well formed, how much more often the least likely 1 % of the prior
     succeeds than all of it, and what must be installed.
+
+    Where a task's successes are not enumerated, --measure also draws 400 of its prior's, from which the posterior
+    match is estimated.
     """
     if measure is not None:
+        fields = fields_of(config_file, {})
         for ref in split(measure):
-            _measure(ref)
+            _measure(ref, fields.task_config)
         return
     controls = registry.controls()
     tasks = [
@@ -63,13 +74,18 @@ def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def _measure(ref: str) -> None:
+def _measure(ref: str, task_config: dict[str, Any]) -> None:
     from suite import config
     from suite.cells import identity
-    from suite.measure import facts
+    from suite.measure import facts, successes
 
     entry = registry.load("task", ref)
+    configured = config.build(entry.config_class, task_config)
+    task = identity.build_task(entry, configured)
+    if not task_config:
+        with identity.blamed_on(entry):
+            measured = facts.measure(task)
+        path = facts.write(registry.facts_file(entry.source), entry.id, measured)
+        click.echo(f"{_line({'id': ref} | measured).rstrip()}\n  -> {path}")
     with identity.blamed_on(entry):
-        measured = facts.measure(identity.build_task(entry, config.build(entry.config_class, {})))
-    path = facts.write(registry.facts_file(entry.source), entry.id, measured)
-    click.echo(f"{_line({'id': ref} | measured).rstrip()}\n  -> {path}")
+        click.echo(f"  -> {successes.keep(entry, configured, task)}")

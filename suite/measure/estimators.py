@@ -16,6 +16,7 @@ from suite import task as tasks
 from suite.counted import Counted, random_order
 from suite.measure import importance
 from suite.measure.intervals import clopper_pearson
+from suite.measure.posterior import Posterior
 from suite.policy import (
     Filtered,
     Generator,
@@ -82,16 +83,16 @@ def effective_successes(log_p: Tensor) -> float:
     return 0.0 if not len(log_p) or torch.isneginf(log_p).all() else float(1 / share.square().sum())
 
 
-def measure(task: Task, policy: Policy, prior: Generator, heldout: str, generator: torch.Generator) -> Point:
+def measure(posterior: Posterior, policy: Policy, heldout: str, generator: torch.Generator) -> Point:
     """A point of the curve: what a policy is worth, held out; its place is that of the prior, round 0.
 
     Args:
-        task: whose success rate it is.
+        posterior: of the task whose success rate it is, with its pre-trained generator.
         policy: measured.
-        prior: the pre-trained generator, for KL(policy ‖ prior).
         heldout: `exact`, `off`, the number of samples of a Monte Carlo estimate, or `is:N` for importance sampling.
         generator: draws the held-out samples.
     """
+    task, prior = posterior.task, posterior.prior
     n = policy_samples(heldout)
     drawn = sample_counts(policy, n, generator)  # D different strings
     check_samples(drawn.strings, prior.vocab_size)
@@ -128,12 +129,17 @@ def measure(task: Task, policy: Policy, prior: Generator, heldout: str, generato
         distinct_share=found / hits if hits else None,
     )
     if heldout == "exact":
-        return enumerated_point(point, task, policy, log_p, engine_made)
-    if heldout.startswith(IMPORTANCE) and weighable(policy, prior):
-        return weighted_point(point, task, policy, prior, (drawn, row, answers), generator)
-    half = n // 2
-    halves = (int(rewards[:half].sum()), half, int(rewards[half:].sum()), n - half)
-    return estimated(msgspec.structs.replace(point, halves=halves), monte_carlo(int(rewards.sum()), n))
+        point = enumerated_point(point, posterior, policy, log_p, engine_made)
+    elif heldout.startswith(IMPORTANCE) and weighable(policy, prior):
+        point = weighted_point(point, task, policy, prior, (drawn, row, answers), generator)
+    else:
+        half = n // 2
+        halves = (int(rewards[:half].sum()), half, int(rewards[half:].sum()), n - half)
+        point = estimated(msgspec.structs.replace(point, halves=halves), monte_carlo(int(rewards.sum()), n))
+    if point.posterior_match is None and engine_made:  # a method's own class could record the successes it is asked for
+        match = posterior.sampled(policy, Estimate(*point.fields()))
+        point = msgspec.structs.replace(point, posterior_match=match)
+    return point
 
 
 def estimated(point: Point, estimate: Estimate) -> Point:
@@ -141,8 +147,8 @@ def estimated(point: Point, estimate: Estimate) -> Point:
     return msgspec.structs.replace(point, **msgspec.structs.asdict(estimate))
 
 
-def enumerated_point(point: Point, task: Task, policy: Policy, log_p: Tensor, engine_made: bool) -> Point:
-    """The point with its exact success rate; log_p (n,) is that of the policy's own samples."""
+def enumerated_point(point: Point, posterior: Posterior, policy: Policy, log_p: Tensor, engine_made: bool) -> Point:
+    """The point with its exact success rate and match; log_p (n,) is that of the policy's own samples."""
     if not engine_made:
         raise TypeError(
             f"heldout=exact would show every success to {type(policy).__name__}, a class of the method's own; "
@@ -152,11 +158,13 @@ def enumerated_point(point: Point, task: Task, policy: Policy, log_p: Tensor, en
         raise ValueError(
             "the log p of the policy's own samples is nan: its training diverged; a lower learning rate may help"
         )
-    rate, log_probs = tasks.enumerated(task, policy)
+    rate, log_probs = tasks.enumerated(posterior.task, policy)
     if rate is None:
         raise ValueError("heldout=exact, but the task enumerates no successes of this policy; use --heldout N")
     effective = None if log_probs is None else effective_successes(log_probs)
-    return estimated(msgspec.structs.replace(point, effective_successes=effective), exact(rate, policy))
+    match = posterior.enumerated(policy, log_probs)
+    point = msgspec.structs.replace(point, effective_successes=effective, posterior_match=match)
+    return estimated(point, exact(rate, policy))
 
 
 def weighable(policy: Policy, prior: Policy) -> bool:
@@ -230,6 +238,7 @@ def best(curve: Sequence[Point]) -> Best:
         round=point.round,
         nre=point.nre,
         stream=point.stream,
+        posterior_match=point.posterior_match,
         selected_on="half" if halved else "same",
     )
 
@@ -261,7 +270,9 @@ def reported(point: Point) -> Estimate:
 
 def placed(point: Point) -> Placed:
     """The parts of a point that stand in a record's summary."""
-    return Placed(*point.fields(), round=point.round, nre=point.nre, stream=point.stream)
+    return Placed(
+        *point.fields(), round=point.round, nre=point.nre, stream=point.stream, posterior_match=point.posterior_match
+    )
 
 
 def improvement(reached: Estimate | None, base: Estimate | None) -> float | None:

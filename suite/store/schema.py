@@ -127,7 +127,18 @@ def rate_of(estimate: Estimate | None) -> float | None:
     return None if estimate is None else estimate.success_rate
 
 
-class Placed(Estimate, frozen=True, kw_only=True):
+class Match(Part, frozen=True):
+    """A posterior match with its 95 % interval (:mod:`suite.measure.posterior`)."""
+
+    value: float
+    low: float
+    high: float
+    estimator: Literal["exact", "exact/accept", "sampled"]
+    n: int | None
+    """Successes of the prior that it was estimated from; None where successes were enumerated."""
+
+
+class Placed(Estimate, frozen=True, kw_only=True, omit_defaults=True):
     """The success rate of the policy of one round."""
 
     round: int
@@ -136,9 +147,10 @@ class Placed(Estimate, frozen=True, kw_only=True):
     """Evaluations spent until then."""
     stream: int
     """Index of the random numbers that it was measured with."""
+    posterior_match: Match | None = None
 
 
-class Best(Placed, frozen=True, kw_only=True):
+class Best(Placed, frozen=True, kw_only=True, omit_defaults=True):
     """The cumulative best of a curve, oracle-selected."""
 
     selected_on: Literal["half", "same"]

@@ -89,16 +89,23 @@ class Automaton:
         self.next[self.next < 0] = len(states)
 
     def success_rate(self, transitions: Tensor) -> float:
-        """P(all motifs found) under a Markov chain's transitions, float64 (T, V, V)."""
-        states = len(self.next)
+        """Σ over sequences that hold all motifs of the product of their transitions, float64 (T, V, V).
+
+        P(all motifs found) under a Markov chain; rows need not sum to one.
+        """
+        transitions = transitions.cpu()
+        states, symbols = self.next.shape
+        after = [torch.ones(symbols, dtype=torch.float64)]  # what follows each symbol, from the end
+        for step in transitions.flip(0):
+            after.append(step @ after[-1])
         mass = torch.zeros(states + 1, dtype=torch.float64)
         mass[0] = 1.0
-        for step in transitions.cpu():
+        total = 0.0
+        for step, rest in zip(transitions, after[-2::-1], strict=True):
             moved = mass[:states, None] * step[self.last]  # (S, V)
-            found = mass[states:].clone()
+            total += float((moved * (self.next == states)).sum(dim=0) @ rest)
             mass = torch.zeros_like(mass).index_add_(0, self.next.flatten(), moved.flatten())
-            mass[states:] += found
-        return float(mass[states])
+        return total
 
 
 def mask(motif: list[int], offsets: list[int], symbol: int) -> int:

@@ -88,10 +88,15 @@ class Ehrlich:
 
     def exact(self, policy: Policy) -> float | None:
         """Computed with the automaton for Markov chains at any temperature; None for other policies."""
-        chain, temperature = (policy.net, policy.temperature) if isinstance(policy, Tempered) else (policy, 1.0)
-        if not isinstance(chain, Markov):
+        return self.affinity(policy, policy)
+
+    def affinity(self, policy: Policy, other: Policy) -> float | None:
+        """The same sum over the products of √(p q) of each transition: a Markov chain but for the rows' sums."""
+        chains = transitions(policy), transitions(other)
+        if chains[0] is None or chains[1] is None:
             return None
-        return self.function.automaton.success_rate(chain.transitions(temperature))
+        between = chains[0] if policy is other else (chains[0] * chains[1]).sqrt()
+        return self.function.automaton.success_rate(between)
 
     def references(self) -> dict[str, Policy]:
         return {"uniform": self.prior().uniform()}
@@ -101,6 +106,12 @@ class EhrlichTune(Ehrlich):
     """Ehrlich functions of other instances: for tuning, never reported."""
 
     stream = "ehrlich-tune-v1"
+
+
+def transitions(policy: Policy) -> Tensor | None:
+    """Of a Markov chain at any temperature, float64 (T, V, V); None for another policy."""
+    chain, temperature = (policy.net, policy.temperature) if isinstance(policy, Tempered) else (policy, 1.0)
+    return chain.transitions(temperature) if isinstance(chain, Markov) else None
 
 
 def draw(config: Config, rng: torch.Generator) -> tuple[Tensor, EhrlichFunction]:

@@ -43,6 +43,8 @@ NUMERICS = (
     "suite/measure/estimators.py",
     "suite/measure/importance.py",
     "suite/measure/intervals.py",
+    "suite/measure/posterior.py",
+    "suite/measure/successes.py",
     "suite/store/ledger.py",
     "suite/store/weights.py",
 )
@@ -62,6 +64,7 @@ NO_NUMBERS = {
     "suite/protocol.py": "names of protocols, which are in the cell's name",
     "suite/registry.py": "finds sources, whose hashes are in the name",
     "suite/sources.py": "hashes that are in the name",
+    "suite/store/assets.py": "hashes of files",
     "suite/store/disk.py": "how files are written",
     "suite/store/provenance.py": "`meta`, which is no part of the result",
     "suite/store/records.py": "how a record is written",

@@ -181,7 +181,7 @@ BAD = [
     ("run --task gaussian-v1 --baseline banel --budget=many", "budget='many': expected a whole number"),
     ("run --task gaussian-v1 --baseline banel --seed=-1", "seed=-1: must be at least 0"),
     ("run --task gaussian-v1 --baseline banel --threads=0", "threads=0: must be at least 1"),
-    ("run --task gaussian-v1 --baseline banel --protocol=none", "failures-only, all-rewards"),
+    ("run --task gaussian-v1 --baseline banel --protocol=none", "failures-only, failures-padded, all-rewards"),
     ("run --task gaussian-v1 --baseline banel --heldout=some", "exact, off, auto, a number"),
     ("run --task gaussian-v1 --baseline banel --tracking=loud", "'offline', 'online', 'off'"),
     ("run --task gaussian-v1 --baseline banel --device=tpu", "auto, cpu, cuda"),

@@ -41,10 +41,10 @@ def codes(*values: int) -> Tensor:
 
 def spend(oracle: Oracle, n: int, uniform: Table) -> None:
     """n evaluations in the way of the protocol."""
-    if oracle.protocol == "failures-only":
-        oracle.collect(uniform, n)
-    else:
+    if oracle.protocol == "all-rewards":
         oracle.evaluate(torch.arange(n)[:, None])
+    else:
+        oracle.collect(uniform, n)
 
 
 def drain(oracle: Oracle, uniform: Table, rounds: int) -> None:
@@ -485,7 +485,7 @@ def test_a_resumed_oracle_pays_only_what_was_not_paid(
     def go(oracle: Oracle, batches: int) -> list[list[int]]:
         got = []
         for k in range(batches):
-            if protocol == "failures-only":
+            if protocol != "all-rewards":
                 got.append(oracle.collect(uniform_table(64), 6)[:, 0].tolist())
             else:
                 got.append(oracle.evaluate(torch.arange(6)[:, None] + 6 * k).reward.tolist())
@@ -526,3 +526,31 @@ def test_heldout_calls_are_counted_apart() -> None:
         raise KeyError
     verifier(codes(1))
     assert (verifier.calls, verifier.heldout_calls) == (3, 3)
+
+
+# -- failures-padded ---------------------------------------------------------------------------------------------------
+
+
+def test_a_padded_batch_is_full_of_failures() -> None:
+    """Half of the codes succeed: 40 come back of 40 each time, all even, and the ledger knows better."""
+    oracle, uniform = fresh(200, "failures-padded")[0], Table(torch.zeros(64))
+    for _ in range(5):
+        back = oracle.collect(uniform, 40)
+        assert len(back) == 40
+        assert not odd(back).any()
+
+
+def test_what_is_padded_with_are_failures_of_the_run() -> None:
+    """A second policy that always succeeds comes back as what the first one met."""
+    oracle = fresh(200, "failures-padded")[0]
+    first = oracle.collect(Table(torch.zeros(64)), 20)
+    winner = Table(torch.full((64,), -1e9).index_fill(0, torch.tensor([7]), 0.0))
+    second = oracle.collect(winner, 100)
+    assert len(second) == 100
+    assert set(second[:, 0].tolist()) <= set(first[:, 0].tolist())
+    assert len(set(second[:, 0].tolist())) > 3  # drawn at random, not one of them again and again
+
+
+def test_before_the_first_failure_there_is_nothing_to_pad_with() -> None:
+    winner = Table(torch.full((64,), -1e9).index_fill(0, torch.tensor([7]), 0.0))
+    assert len(fresh(10, "failures-padded")[0].collect(winner, 5)) == 0

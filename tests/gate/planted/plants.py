@@ -69,7 +69,7 @@ PLANTS = (
     ),
     plant(
         "temperature 2 at evaluation",
-        (RUNNER, "estimators.measure(self.task, policy,", "estimators.measure(self.task, hot(policy),"),
+        (RUNNER, "estimators.measure(self.posterior, policy,", "estimators.measure(self.posterior, hot(policy),"),
         (RUNNER, "def frozen(", HOT + "def frozen("),
     ),
     plant("budget off by one", (ORACLE, "return self.budget - self._spent", "return self.budget - self._spent + 1")),

@@ -452,7 +452,7 @@ def test_an_interrupt_leaves_a_cell_that_goes_on(run: Run, tmp_path: Path) -> No
     [
         ({"budget": 0}, "budget=0: must be at least 1; the nearest valid value is 1"),
         ({"budget": 19}, "--budget 19 is smaller than one batch of 20; raise it, or set `batch` to 19"),
-        ({"protocol": "all"}, "protocol='all': not a choice; possible: failures-only, all-rewards"),
+        ({"protocol": "all"}, "protocol='all': not a choice; possible: failures-only, failures-padded, all-rewards"),
         ({"duplicates": "x"}, "duplicates='x': not a choice; possible: charge, cache, reject"),
         ({"device": "tpu"}, "device='tpu': not a choice; did you mean 'cpu'? possible: auto, cpu, cuda"),
         ({"points": "last"}, "points='last': not a choice; possible: all, final"),

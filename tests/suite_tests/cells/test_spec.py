@@ -213,7 +213,11 @@ def test_yaml_and_python_may_give_heldout_as_they_read_it() -> None:
         ("seed", -1, "seed=-1: must be at least 0; the nearest valid value is 0"),
         ("threads", "two", "threads='two': expected a whole number"),
         ("heldout", True, "heldout=True: expected text"),
-        ("protocol", "failure-only", "did you mean 'failures-only'? possible: failures-only, all-rewards"),
+        (
+            "protocol",
+            "failure-only",
+            "did you mean 'failures-only'? possible: failures-only, failures-padded, all-rewards",
+        ),
         ("device", "gpu", "device='gpu': not a choice; did you mean 'cpu'? possible: auto, cpu, cuda"),
         ("config", [1], r"config=[1]: expected an object of fields and values"),
     ],

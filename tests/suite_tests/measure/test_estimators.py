@@ -16,6 +16,7 @@ from torch import Tensor
 from suite.generators import Table
 from suite.measure import estimators
 from suite.measure.estimators import Estimate
+from suite.measure.posterior import Posterior
 from suite.policy import Acceptance, Filtered, Policy
 from suite.store.schema import Point, plain
 
@@ -51,7 +52,7 @@ class Five:
 
 
 def measured(task: Any, policy: Policy, heldout: str, seed: int = 0) -> Point:
-    return estimators.measure(task, policy, task.prior(), heldout, torch.Generator().manual_seed(seed))
+    return estimators.measure(Posterior(task, task.prior()), policy, heldout, torch.Generator().manual_seed(seed))
 
 
 def at(i: int, estimate: Estimate, **more: Any) -> Point:

@@ -22,6 +22,7 @@ from suite.errors import UserError
 from suite.generators import Table
 from suite.measure import estimators, importance
 from suite.measure.importance import Weighted
+from suite.measure.posterior import Posterior
 from suite.policy import Acceptance, Filtered, Policy
 from suite.store.schema import Estimate, Evenness, Point
 from suite.task import Task
@@ -36,7 +37,7 @@ def task_of(task_id: str) -> Task:
 
 def measured(task_id: str, policy: Policy, heldout: str, seed: int) -> Point:
     task = task_of(task_id)
-    return estimators.measure(task, policy, task.prior(), heldout, torch.Generator().manual_seed(seed))
+    return estimators.measure(Posterior(task, task.prior()), policy, heldout, torch.Generator().manual_seed(seed))
 
 
 def weighted(weight: list[float], reward: list[int]) -> Weighted:
