@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import math
@@ -141,8 +142,9 @@ class _Run:
         with blamed_on(own.task), self.verifier.heldout(), torch.no_grad():
             posterior = successes.posterior_of(own.task, own.task_config, self.task, self.prior.clone(), self.device)
             fault = None if self.heldout == "off" else posterior.fault()
-            if self.heldout == "exact":
-                _ = posterior.log_prior  # once, before anything is metered: a run that is resumed counts the same
+            if self.heldout == "exact":  # once, before anything is metered: a run that is resumed counts the same
+                with contextlib.suppress(Exception):  # the first point fails by it, and the record says so
+                    _ = posterior.log_prior
         if fault is not None:
             print(f"warning: no posterior match on {self.identity.task.id}: {fault}", file=sys.stderr)
         if fault is not None or self.heldout == "off":

@@ -260,7 +260,7 @@ def test_without_saved_policies_there_is_no_verdict(record: Record) -> None:
         final, best = result["curve"][-1], result["best"]
         for point in (final, result["final"], best):
             point.update(success_rate=0.99, low=0.99, high=0.99)
-        best.update(round=final["round"], nre=final["nre"], stream=final["stream"])
+        best.update({name: final[name] for name in ("round", "nre", "stream", "posterior_match")})
         result["improvement_final"] = result["improvement_best"] = 0.99 / result["base"]["success_rate"]
 
     forged = change_result(record, forge)
