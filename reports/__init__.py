@@ -59,7 +59,7 @@ def load(results: Path | str | None = None) -> pd.DataFrame:
     records, broken = select.read(results)
     for line in broken:
         warnings.warn(line, stacklevel=2)
-    return frame(records)
+    return frame(select.told_apart(records))
 
 
 def frame(records: Sequence[Record]) -> pd.DataFrame:

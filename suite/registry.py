@@ -102,8 +102,7 @@ def load(kind: Kind, ref: str) -> Entry:
     if ":" not in place:
         raise UserError(f"unknown {kind} {ref!r}{nearest(ref, table)} (or path/to/file.py:Name, module:Name)")
     where, _, name = place.rpartition(":")
-    is_file = where.endswith(".py")
-    module = _import_file(Path(where)) if is_file else _import_module(where, ref)
+    module = _import_file(Path(where)) if is_file(place) else _import_module(where, ref)
     target = getattr(module, name, None)
     if not callable(target):
         own = vars(module).items()
@@ -111,12 +110,17 @@ def load(kind: Kind, ref: str) -> Entry:
         below = [place for place in table.values() if place.startswith(f"{where}.") and place.endswith(f":{name}")]
         hint = f"; did you mean {below[0]}?" if below else nearest(name, names)
         raise UserError(f"{kind} {ref!r}: {where} has no {name!r}{hint}")
-    entry_id = f"{Path(where).name}:{name}" if is_file else ref
+    entry_id = f"{Path(where).name}:{name}" if is_file(place) else ref
     config_class = _config_class(kind, target, ref)
     specs(config_class)
     entry = Entry(entry_id, kind, target, config_class, Path(typing.cast(str, module.__file__)))
     source_sha256(entry)
     return entry
+
+
+def is_file(ref: str) -> bool:
+    """Whether a reference, or the id of what it names, is a plug-in's file and a name in it."""
+    return ref.rpartition(":")[0].endswith(".py")
 
 
 def is_registered(kind: Kind, ref: str) -> bool:
@@ -149,7 +153,7 @@ def locate(kind: Kind, ref: str) -> Path:
 def absolute(ref: str) -> str:
     """The reference for a process that stands in another directory: the file of a plug-in with its whole path."""
     where, _, name = ref.rpartition(":")
-    return f"{Path(where).absolute()}:{name}" if where.endswith(".py") else ref
+    return f"{Path(where).absolute()}:{name}" if is_file(ref) else ref
 
 
 def title(kind: Kind, ref: str) -> str:

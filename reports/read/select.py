@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import os
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 from suite.engine import ENGINE
 from suite.errors import UserError
@@ -104,7 +110,7 @@ def current(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     several versions of a task's or a method's source, or by several engines, those of the version that ran last:
     `suite bench` would run the others again.
     """
-    kept, lines = _one_per_cell(records)
+    kept, lines = _one_per_cell(told_apart(records))
     kept, old = _newest(kept, task_key, lambda r: (r.identity.task.source_sha256, canonical(r.identity.task.assets)))
     lines += _left_out(old, "of the task's source or weights", lambda r: r.task)
     kept, old = _newest(kept, row_key, lambda r: r.identity.baseline.source_sha256)
@@ -112,6 +118,59 @@ def current(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     kept, old = _newest(kept, row_key, lambda r: r.identity.engine)
     lines += _left_out(old, "of the engine", lambda r: r.baseline)
     return kept, lines
+
+
+def told_apart(records: Sequence[Record]) -> list[Record]:
+    """The records with the folder in the id of plug-ins whose files have the same name: `easy/task.py:Task`.
+
+    Files of different content at different places are different plug-ins; one at one place that changed is a later
+    version of it, and one of the same content at another place is the same, moved.
+    """
+    for kind in KINDS:
+        places: dict[str, dict[Path, set[str]]] = {}
+        for record in records:
+            if (place := _place(record, kind)) is not None:
+                own = getattr(record.identity, kind)
+                places.setdefault(own.id, {}).setdefault(place, set()).add(own.source_sha256)
+        names = {name: _names_of(found) for name, found in places.items() if len(found) > 1}
+        records = [_renamed(record, kind, names) for record in records]
+    return list(records)
+
+
+KINDS: tuple[Literal["task"], Literal["baseline"]] = ("task", "baseline")
+
+
+def _place(record: Record, kind: Literal["task", "baseline"]) -> Path | None:
+    """Where the file of a plug-in lay when it ran; None where that is unknown, or it is none."""
+    path = record.meta.files.get(kind)
+    return None if path is None else Path(os.path.normpath(record.folder.absolute() / path))
+
+
+def _names_of(places: Mapping[Path, set[str]]) -> dict[Path, str]:
+    """`folder/file.py` of each place, with as many folders as tell the plug-ins apart; none where there is one."""
+    groups: list[tuple[set[Path], set[str]]] = []
+    for place, hashes in places.items():
+        shared = [group for group in groups if group[1] & hashes]
+        groups = [group for group in groups if group not in shared]
+        groups.append(({place}.union(*(g[0] for g in shared)), hashes.union(*(g[1] for g in shared))))
+    if len(groups) == 1:
+        return {}
+    ids = [min(group[0]) for group in groups]
+    depth = next(n for n in itertools.count(2) if len({path.parts[-n:] for path in ids}) == len(ids))
+    return {
+        place: Path(*one.parts[-depth:]).as_posix()
+        for one, group in zip(ids, groups, strict=True)
+        for place in group[0]
+    }
+
+
+def _renamed(record: Record, kind: Literal["task", "baseline"], names: Mapping[str, Mapping[Path, str]]) -> Record:
+    own, place = getattr(record.identity, kind), _place(record, kind)
+    file = None if place is None else names.get(own.id, {}).get(place)
+    if file is None:
+        return record
+    named = msgspec.structs.replace(own, id=f"{file}:{own.id.rpartition(':')[2]}")
+    return dataclasses.replace(record, identity=msgspec.structs.replace(record.identity, **{kind: named}))
 
 
 def check_some_finished(records: Sequence[Record]) -> None:

@@ -7,6 +7,7 @@ reached through :mod:`suite.cells.cluster`. This module imports no torch: a work
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -34,11 +35,53 @@ class Terminated(KeyboardInterrupt):
 
 def raise_on_sigterm() -> None:
     """From now on SIGTERM raises :class:`Terminated` in the main thread."""
-    signal.signal(signal.SIGTERM, _terminate)
+    _handle_sigterm(_terminate)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
     raise Terminated("terminated")
+
+
+def _handle_sigterm(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Have SIGTERM handled in this process, not in what it forks: a verifier ends its own pool of processes by it."""
+    signal.signal(signal.SIGTERM, functools.partial(_in_process, os.getpid(), handler))
+
+
+def _in_process(
+    owner: int, handler: Callable[[int, FrameType | None], None], signum: int, frame: FrameType | None
+) -> None:
+    if os.getpid() == owner:
+        handler(signum, frame)
+    else:
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
+
+
+_mask = threading.local()
+
+
+def _is_ours() -> bool:
+    handler = signal.getsignal(signal.SIGTERM)
+    return isinstance(handler, functools.partial) and handler.func is _in_process
+
+
+def _hold_sigterm() -> None:
+    """Before a fork: one that reaches the new process at once would else be forgotten by Python."""
+    _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM] if _is_ours() else [])
+
+
+def _let_sigterm() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _mask.before)
+
+
+def _leave_to_system() -> None:
+    """In a forked process: the system's own reaction to SIGTERM, which needs no line of Python to be reached."""
+    if _is_ours():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _let_sigterm()
+
+
+os.register_at_fork(before=_hold_sigterm, after_in_parent=_let_sigterm, after_in_child=_leave_to_system)
 
 
 class _Recording(SpawnContext):
@@ -163,7 +206,7 @@ def _start_worker(threads: int) -> None:
     # W&B's helper process of the parent would keep the run of a worker that was killed open, and refuse its repetition
     os.environ.pop("WANDB_SERVICE", None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    signal.signal(signal.SIGTERM, _terminate_worker)
+    _handle_sigterm(_terminate_worker)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

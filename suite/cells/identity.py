@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import torch
@@ -42,6 +43,11 @@ class Identity:
 
     def folder(self, results: Path | str | None) -> Path:
         return records.results_folder(results) / "cells" / self.cell
+
+    def files(self, folder: Path) -> dict[Literal["task", "baseline"], str]:
+        """The files of what is a plug-in, as paths from a folder: no name of a home in what is handed on with it."""
+        entries = [entry for entry in (self.task, self.baseline) if registry.is_file(entry.id)]
+        return {entry.kind: os.path.relpath(entry.source.resolve(), folder.resolve()) for entry in entries}
 
     def finished(self, results: Path | str | None) -> FinishedRecord | None:
         """The finished record of this cell, if there is one."""

@@ -84,6 +84,7 @@ def run_cell(
             if tuning is None and identity.config == configs.build(identity.baseline.config_class, {}):
                 tuning = registry.tuning_of_defaults(identity.baseline)
             meta = provenance.meta(attempt, time.time(), tuning, sweep)
+            meta = msgspec.structs.replace(meta, files=identity.files(folder))
             with restored(f"{identity.content.baseline.id} on {identity.content.task.id}"):
                 run = _Run(
                     identity, folder.absolute(), tracking, meta, progress, group
@@ -183,7 +184,7 @@ class _Run:
             self.meta,
             policies=saved,
             seconds=schema.Seconds(**seconds, total=sum(seconds.values())),
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            finished=datetime.now(UTC).isoformat(timespec="microseconds"),
             heldout_asked=asked,
             tracking=self.tracker.status,
         )

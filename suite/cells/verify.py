@@ -7,10 +7,11 @@ their results byte for byte, and their ledgers batch by batch. Code that only th
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -24,7 +25,7 @@ from suite.cells import runner
 from suite.cells.checks import RTOL, Check
 from suite.cells.identity import assets_of, identify, kept_task, spec_of
 from suite.engine import ENGINE
-from suite.errors import UserError, one_line
+from suite.errors import UserError, VerifierError, one_line
 from suite.global_state import restored
 from suite.measure import estimators, successes
 from suite.measure.posterior import Posterior
@@ -38,6 +39,9 @@ from suite.task import Task
 
 Which = Literal["base", "final", "best"]
 
+VERIFIER = "verifier"
+"""Name of the check that fails where a verifier cannot be asked again, which refutes no record."""
+
 
 class Verdict(NamedTuple):
     """What was found of one cell."""
@@ -47,8 +51,8 @@ class Verdict(NamedTuple):
     baseline: str
     seed: int
     verified: bool | None
-    """None where nothing can be said: a failed run, policies that were not saved, a source that changed since or is
-    not trusted, another engine's other numbers."""
+    """None where nothing can be said: a failed run, a verifier that cannot be reached, policies that were not saved,
+    a source that changed since or is not trusted, another engine's other numbers."""
     checks: list[Check]
 
 
@@ -97,7 +101,11 @@ def verify_one(record: Record, *, rerun: bool = False, trust: bool = False) -> V
         try:
             with restored():
                 torch.set_num_threads(record.identity.threads)
-                verified, checks = _judged(record, rerun=rerun, trust=trust)
+                verified = _judged(record, checks, rerun=rerun, trust=trust)
+        except VerifierError as error:
+            answered = error.__cause__ is None  # but not with one 0 or 1 per sample
+            verified = None if not answered and all(check.ok for check in checks) else False
+            checks.append(Check("task", False, str(error)) if answered else _unreachable(error))
         except UserError as error:  # a plug-in that is not here, assets that are missing, a task that changed
             checks.append(Check("source", False, str(error)))
         except (Exception, SystemExit) as error:  # of the task's own code: the other records are still to be checked
@@ -117,27 +125,37 @@ def verify_one(record: Record, *, rerun: bool = False, trust: bool = False) -> V
     return Verdict(record.cell, record.task, record.baseline, record.seed, verified, checks)
 
 
-def _judged(record: FinishedRecord, *, rerun: bool, trust: bool) -> tuple[bool | None, list[Check]]:
-    """The verdict on a finished record and what it rests on.
+def _unreachable(error: VerifierError) -> Check:
+    return Check(VERIFIER, False, f"not reachable: {error}")
+
+
+def _judged(record: FinishedRecord, checks: list[Check], *, rerun: bool, trust: bool) -> bool | None:
+    """The verdict on a finished record.
+
+    Args:
+        checks: takes what the verdict rests on, one by one, so that what was found is kept where a later one raises.
 
     Raises:
         UserError: its task is not here, or not the one that it was run on.
+        VerifierError: the verifier cannot be asked, or gives no answer.
     """
     posterior = posterior_of(record, trust=trust)
-    checks = [*check_ledger(record, posterior.task, posterior.prior), *against.of_summary(record)]
-    measured = check_policies(record, posterior) + ([_rerun_or_note(record, trust)] if rerun else [])
-    verified: bool | None = all(check.ok for check in (*checks, *measured))
+    checks += against.of_summary(record)
+    checks += check_ledger(record, posterior.task, posterior.prior)
+    consistent = all(check.ok for check in checks)
+    checks += check_policies(record, posterior)
+    if rerun:
+        checks.append(_rerun_or_note(record, trust))
+    verified: bool | None = all(check.ok for check in checks)
     number = record.identity.engine
-    if number != ENGINE and all(check.ok for check in checks) and not verified:
+    if number != ENGINE and consistent and not verified:
         verified = None  # another engine may measure other numbers: that refutes nothing
-        measured.append(Check("engine", False, f"the record is of engine {number}, this is {ENGINE}"))
+        checks.append(Check("engine", False, f"the record is of engine {number}, this is {ENGINE}"))
     unsaved = [which for which in ("final", "best") if not _is_saved(record, which)]
     if record.identity.heldout != "off" and unsaved:
         verified = verified and None
-        measured.append(
-            Check("policies", False, f"the {' and '.join(unsaved)} policy was not saved: nothing to measure")
-        )
-    return verified, [*checks, *measured]
+        checks.append(Check("policies", False, f"the {' and '.join(unsaved)} policy was not saved: nothing to measure"))
+    return verified
 
 
 def _is_saved(record: FinishedRecord, which: Which) -> bool:
@@ -155,13 +173,27 @@ def posterior_of(record: Record, *, trust: bool = False) -> Posterior:
     content = record.identity.task
     if record.identity.device != "cpu" and not torch.cuda.is_available():
         raise UserError(f"the record was made on {record.identity.device}, which is not here")
-    check_source("task", content.id, content.source_sha256, trust=trust)
-    entry = registry.load("task", record.task)
+    ref = reference(record, "task")
+    check_source("task", ref, content.source_sha256, trust=trust)
+    entry = registry.load("task", ref)
     config = configs.build(entry.config_class, content.config)
     task = kept_task(entry, config)
     if registry.source_sha256(entry) != content.source_sha256 or assets_of(entry, config, task) != content.assets:
         raise UserError(f"the source or the assets of {record.task} changed since; this is another task now")
     return successes.posterior_of(entry, config, task, task.prior())
+
+
+def reference(record: Record, kind: registry.Kind) -> str:
+    """What a record's task or baseline can be loaded by: a plug-in's file where it was run, else as it is named here.
+
+    The file lies where the record says, from the record's folder on; nothing of it is run.
+    """
+    content = record.identity.task if kind == "task" else record.identity.baseline
+    if kind in record.meta.files and registry.is_file(content.id):
+        path = (record.folder / record.meta.files[kind]).resolve()
+        if path.is_file():
+            return f"{path}:{content.id.rpartition(':')[2]}"
+    return content.id
 
 
 def check_source(kind: registry.Kind, ref: str, sha256: str, *, trust: bool) -> None:
@@ -179,21 +211,22 @@ def check_source(kind: registry.Kind, ref: str, sha256: str, *, trust: bool) -> 
         raise UserError(f"the source of {ref} changed since; this is another {kind} now")
 
 
-def check_ledger(record: FinishedRecord, task: Task, prior: Generator) -> list[Check]:
-    """The ledger against itself, the record's counts and its curve against the ledger."""
+def check_ledger(record: FinishedRecord, task: Task, prior: Generator) -> Iterator[Check]:
+    """The ledger against itself, the record's counts and its curve against the ledger; the verifier is asked last."""
     path = record.folder / "ledger.sqlite"
     if not path.exists():
-        return [Check("ledger", False, "ledger.sqlite is missing")]
+        yield Check("ledger", False, "ledger.sqlite is missing")
+        return
     try:
         batches = _batches(path)
     except Exception as error:  # whatever a broken file makes SQLite or torch say
-        return [Check("ledger", False, f"cannot be read: {error}")]
+        yield Check("ledger", False, f"cannot be read: {error}")
+        return
     symbols = prior.vocab_size
-    return [
-        *against.of_batches(batches, symbols),
-        *against.of_counts(record, batches, symbols, task.verify),
-        *against.of_curve(record, batches),
-    ]
+    yield from against.of_batches(batches, symbols)
+    yield from against.of_counts(record, batches)
+    yield from against.of_curve(record, batches)
+    yield against.of_rewards(batches, symbols, task.verify)
 
 
 def _batches(path: Path) -> list[Batch]:
@@ -256,9 +289,9 @@ def check_rerun(record: FinishedRecord, *, trust: bool = False) -> Check:
     Raises:
         UserError: it cannot be run here, its sources changed since, or only the record names its method.
     """
-    baseline = record.identity.baseline
-    check_source("baseline", baseline.id, baseline.source_sha256, trust=trust)
-    spec = spec_of(record.identity)
+    refs: dict[registry.Kind, str] = {"task": reference(record, "task"), "baseline": reference(record, "baseline")}
+    check_source("baseline", refs["baseline"], record.identity.baseline.source_sha256, trust=trust)
+    spec = dataclasses.replace(spec_of(record.identity), task=refs["task"], baseline=refs["baseline"])
     if identify(spec).cell != record.cell:
         raise UserError("the sources or the engine changed since: this is another cell now")
     with tempfile.TemporaryDirectory() as folder:

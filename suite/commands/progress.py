@@ -114,10 +114,11 @@ def table(records: list[Record], total: int, left: str = "") -> Table:
         grid.add_column(name)
     for name in ("seeds", "success", "over base", "failed"):
         grid.add_column(name, justify="right")
-    groups: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
-        groups.setdefault((record.task, record.baseline), []).append(record)
-    for (task, baseline), cells in sorted(groups.items()):
+    groups: dict[tuple[str, str, str, str], list[Record]] = {}
+    for record in records:  # two files may have one name
+        one, other = record.identity.task.source_sha256, record.identity.baseline.source_sha256
+        groups.setdefault((record.task, record.baseline, one, other), []).append(record)
+    for (task, baseline, *_), cells in sorted(groups.items()):
         done = finished(cells)
         rates = [rate for record in done if (rate := rate_of(record.final)) is not None]
         gains = [gain for record in done if (gain := record.result.improvement_final) is not None]

@@ -27,12 +27,12 @@ def command(ctx: click.Context, results: Path | None, rerun: int, trust: bool) -
     """Check records against their ledgers and policies.
 
     Evaluates the ledger's samples again, counts evaluations and the first success again, measures the saved
-    policies again. Exits with 1 if anything differs.
+    policies again. Exits with 1 if anything differs, a verifier cannot be reached, or nothing could be checked.
     """
     from rich.console import Console
     from rich.table import Table
 
-    from suite.cells.verify import verify
+    from suite.cells.verify import VERIFIER, verify
 
     verdicts = verify(
         results_folder(results), rerun=rerun, trust=trust, say=lambda line: click.echo(printable(line), err=True)
@@ -50,6 +50,8 @@ def command(ctx: click.Context, results: Path | None, rerun: int, trust: bool) -
         )
     Console(highlight=False, markup=False, soft_wrap=True).print(table)
     wrong = sum(verdict.verified is False for verdict in verdicts)
-    click.echo(f"{len(verdicts)} records, {wrong} of them wrong")
-    if wrong:
+    unknown = sum(verdict.verified is None for verdict in verdicts)
+    click.echo(f"{len(verdicts)} records, {wrong} of them wrong" + (f", {unknown} not checked" if unknown else ""))
+    unreachable = any(check.name == VERIFIER and not check.ok for verdict in verdicts for check in verdict.checks)
+    if wrong or unreachable or unknown == len(verdicts):
         ctx.exit(1)

@@ -23,7 +23,7 @@ def meta(attempt: int, started: float, tuning: Tuning | None, sweep: StudyTrial 
     now = datetime.fromtimestamp(started, UTC) if started else datetime.now(UTC)
     return Meta(
         started=now.isoformat(timespec="seconds"),
-        finished=now.isoformat(timespec="seconds"),
+        finished=now.isoformat(timespec="microseconds"),
         host=socket.gethostname(),
         platform=Platform(
             cpu=_cpu(),

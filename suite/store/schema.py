@@ -341,6 +341,7 @@ class Meta(Part, frozen=True, kw_only=True):
     started: str | None = None
     """ISO 8601, UTC."""
     finished: str | None = None
+    """The same to the microsecond: of two versions of a source the one that ran last counts."""
     host: str | None = None
     platform: Platform | None = None
     commit: str | None = None
@@ -353,6 +354,8 @@ class Meta(Part, frozen=True, kw_only=True):
     """Of the suite."""
     tuning: Tuning | None = None
     sweep: StudyTrial | None = None
+    files: dict[Literal["task", "baseline"], str] = {}
+    """Of a plug-in: its file, as a path from the record's folder."""
     policies: list[Literal["final", "best"]] = []
     """Which are saved beside the record: `final`, `best`."""
     attempt: int | None = None

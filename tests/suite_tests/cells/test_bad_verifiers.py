@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -259,5 +260,44 @@ def test_verification_goes_on_after_a_verifier_that_breaks(tmp_path: Path, monke
     mended.unlink()
     verdicts = {verdict.task: verdict for verdict in verify(tmp_path / "results", trust=True)}
     assert verdicts["gaussian-v1"].verified
-    assert verdicts["my_task.py:Task"].verified is False
+    assert verdicts["my_task.py:Task"].verified is None  # that it cannot be asked refutes nothing
     assert "the verifier raised OSError: laboratory closed" in verdicts["my_task.py:Task"].checks[-1].detail
+
+
+@pytest.mark.parametrize(
+    ("statement", "word"),
+    [
+        ("raise OSError('laboratory closed')", "not checked"),
+        ("return torch.zeros(len(x), 2)", "NOT VERIFIED"),
+    ],
+)
+def test_a_verifier_that_cannot_be_reached_is_told_from_a_wrong_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], statement: str, word: str
+) -> None:
+    """Neither is a success: a verification that asked nobody must not read as one that found nothing."""
+    task, mended = tmp_path / "my_task.py", tmp_path / "mended"
+    task.write_text(TASK.replace("{mended}", str(mended)).replace("{statement}", statement))
+    mended.touch()
+    run(task, tmp_path / "results")
+    mended.unlink()
+    assert cli.main(["verify", "--trust", "--results", str(tmp_path / "results")]) == 1
+    said = capsys.readouterr()
+    assert f"my_task.py:Task banel seed 0: {word}" in said.err
+    assert ("not reachable: the verifier raised OSError: laboratory closed" in said.err) == (word == "not checked")
+    wrong = "0 of them wrong, 1 not checked" if word == "not checked" else "1 of them wrong"
+    assert said.out.splitlines()[-1] == f"1 records, {wrong}"
+
+
+def test_what_was_found_before_a_verifier_broke_is_kept(tmp_path: Path) -> None:
+    """A forged count is found without the verifier."""
+    task, mended = tmp_path / "my_task.py", tmp_path / "mended"
+    task.write_text(TASK.replace("{mended}", str(mended)).replace("{statement}", "raise OSError('laboratory closed')"))
+    mended.touch()
+    path = run(task, tmp_path / "results").folder / "record.json"
+    content = json.loads(path.read_text())
+    content["result"]["nre"] = 100
+    path.write_text(json.dumps(content))
+    mended.unlink()
+    (verdict,) = verify(tmp_path / "results", trust=True)
+    assert verdict.verified is False
+    assert [check.name for check in verdict.checks if not check.ok] == ["nre", "verifier"]

@@ -429,3 +429,64 @@ def test_the_package_offers_run_bench_and_record() -> None:
     assert suite.Record is Record
     with pytest.raises(AttributeError, match="no attribute 'bunch'"):
         suite.bunch  # noqa: B018
+
+
+# -- processes of a verifier's own -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("begin", ["raise_on_sigterm()", "_start_worker(1); executor._busy.set()"])
+def test_a_process_that_a_plugin_forks_ends_by_sigterm_without_a_word(begin: str) -> None:
+    """A pool ends its processes so: they printed a traceback each, or hung with the signal ignored."""
+    code = f"""
+import os, signal, time
+from suite.cells import executor
+executor.{begin}
+child = os.fork()
+if not child:
+    time.sleep(30)
+    os._exit(0)
+os.kill(child, signal.SIGTERM)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), signal.getsignal(signal.SIGTERM) != signal.SIG_DFL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == (f"{-signal.SIGTERM} True\n", "")
+
+
+POOLED = """
+import multiprocessing
+from dataclasses import dataclass
+import torch
+from suite.config import setting
+from suite.generators import Table
+
+def opens(code):
+    return code < 4
+
+@dataclass(frozen=True)
+class Config:
+    method: str = setting("fork")
+
+class Lock:
+    config: Config
+    def __init__(self, config): self.config = config
+    def prior(self): return Table(torch.zeros(200))
+    def verify(self, x):
+        with multiprocessing.get_context(self.config.method).Pool(2) as pool:
+            return torch.tensor(pool.map(opens, x[:, 0].tolist()))
+    def verify_heldout(self, x): return x[:, 0] < 4
+    def show(self, x): return [str(code) for code in x[:, 0].tolist()]
+    def exact(self, policy): return None
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "jobs"), [("fork", 1), ("fork", 2), ("spawn", 1)])
+def test_a_verifier_may_spread_a_batch_over_processes(tmp_path: Path, method: str, jobs: int) -> None:
+    (tmp_path / "pooled.py").write_text(POOLED)
+    command = [sys.executable, "-m", "suite", "bench", "--tasks", f"{tmp_path / 'pooled.py'}:Lock",
+               "--task.method", method, "--baselines", "pretrained", "--seeds", str(jobs), "--jobs", str(jobs),
+               "--budget", "1000", "--heldout", "500", "--tracking", "off"]  # fmt: skip
+    command += ["--results", str(tmp_path / "r")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [record.status for record in records.scan(tmp_path / "r")[0]] == ["finished"] * jobs

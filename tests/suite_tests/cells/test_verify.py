@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 import suite
 from suite import registry, sources
 from suite.cells import checks, verify
+from suite.cli import main
 from suite.errors import UserError
 from suite.store import ledger, records, schema
 from suite.store.records import Record
@@ -74,6 +75,12 @@ def test_good_records_are_verified(results: Path) -> None:
         assert records.verified(record) is True
         written = json.loads((record.folder / "verify.json").read_text())
         assert [check["name"] for check in written["checks"]] == [
+            "seconds",
+            "base of the curve",
+            "final of the curve",
+            "best of the curve",
+            "final improvement",
+            "best improvement",
             "batches",
             "digests",
             "symbols",
@@ -83,18 +90,12 @@ def test_good_records_are_verified(results: Path) -> None:
             "successes",
             "withheld",
             "first success",
-            "rewards",
             "verifier's compute",
             "rounds of the curve",
             "evaluations of the curve",
             "intervals of the curve",
             "held-out evaluations",
-            "seconds",
-            "base of the curve",
-            "final of the curve",
-            "best of the curve",
-            "final improvement",
-            "best improvement",
+            "rewards",
             "base success rate",
             "base measurements",
             "final success rate",
@@ -342,9 +343,11 @@ def test_a_failed_run_is_neither_true_nor_false(tmp_path: Path, plugin: Callable
 
 
 def test_a_task_that_is_not_here_is_unknown_and_the_others_are_checked(
-    results: Path, plugin: Callable[[str], str]
+    results: Path, tmp_path: Path, plugin: Callable[[str], str]
 ) -> None:
-    suite.run(plugin("toys.py:Codes"), "pretrained", results=results, **(OPTIONS | {"config": {"batch": 50}}))
+    path = shutil.copy(plugin("toys.py:Codes").rpartition(":")[0], tmp_path)
+    suite.run(f"{path}:Codes", "pretrained", results=results, **(OPTIONS | {"config": {"batch": 50}}))
+    Path(path).unlink()
     said: list[str] = []
     verdicts = verify.verify(results, say=said.append)
     assert [v.verified for v in verdicts if v.task == "gaussian-v1"] == [True] * 3
@@ -482,6 +485,42 @@ def test_trusted_code_is_verified(
     record = suite.run("toys.py:Codes", "pretrained", results=tmp_path, **(OPTIONS | {"config": {"batch": 50}}))
     assert verify.verify_one(record).verified is None
     assert verify.verify_one(record, trust=True).verified is True
+
+
+@pytest.fixture
+def moved(tmp_path: Path, plugin: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a plug-in task in a folder of its own; the working directory is the one above."""
+    (tmp_path / "plugins").mkdir()
+    path = Path(shutil.copy(plugin("toys.py:Codes").rpartition(":")[0], tmp_path / "plugins" / "lock.py"))
+    monkeypatch.chdir(tmp_path)
+    return path
+
+
+def test_a_plugin_is_found_where_it_was_run(moved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From any directory, and where the folder with results and plug-in was moved as a whole."""
+    options = OPTIONS | {"config": {"batch": 50}}
+    record = suite.run("plugins/lock.py:Codes", "pretrained", results=tmp_path / "results", **options)
+    assert record.meta.files == {"task": "../../../plugins/lock.py"}
+    monkeypatch.chdir(moved.parent)
+    verdict = verify.verify_one(record, rerun=True, trust=True)
+    assert (verdict.verified, failed_checks(verdict)) == (True, [])
+    assert verdict.checks[-1] == checks.Check("rerun", True, "equal")
+    shutil.copytree(tmp_path, tmp_path.with_name("elsewhere"))
+    monkeypatch.chdir("/")
+    (verdict,) = verify.verify(tmp_path.with_name("elsewhere") / "results", trust=True)
+    assert verdict.verified is True
+
+
+def test_nothing_checked_is_no_success(moved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside a record that is checked, one whose plug-in is gone is only counted."""
+    suite.run("plugins/lock.py:Codes", "pretrained", results="results", **(OPTIONS | {"config": {"batch": 50}}))
+    moved.unlink()
+    command = ["verify", "--trust", "--results", str(tmp_path / "results")]
+    assert main(command) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "1 records, 0 of them wrong, 1 not checked"
+    suite.run("gaussian-v1", "pretrained", results="results", **(OPTIONS | {"config": {"batch": 50}}))
+    assert main(command) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "2 records, 0 of them wrong, 1 not checked"
 
 
 def test_a_source_is_located_without_running_it() -> None:
