@@ -5,7 +5,10 @@ Commands are named by strings and imported when they are called, so that `suite 
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -79,6 +82,7 @@ def group() -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code: 0, 1 failed, 2 bad input, 130 or 143 interrupted."""
+    mend_streams()
     raise_on_sigterm()
     given = list(sys.argv[1:] if args is None else args)
     try:
@@ -91,7 +95,31 @@ def main(args: Sequence[str] | None = None) -> int:
     except click.Abort as abort:
         again = "stopped; the same command goes on from here"
         return _say(again, TERMINATED if isinstance(abort.__cause__, Terminated) else INTERRUPTED)
+    except OSError as error:
+        if error.errno not in UNWRITABLE or error.filename is not None:
+            raise
+        return _say(f"cannot write what is printed: {error.strerror}", FAILED)
     return code if isinstance(code, int) else OK
+
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)
+
+
+def mend_streams() -> None:
+    """Text can be written to stdout and stderr, whatever they are.
+
+    One that was closed (`2>&-`) goes nowhere; its number would else be that of the next file that is opened, which
+    then takes what libraries print. A character that is not in a terminal's encoding is a question mark.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = open(os.devnull, mode)  # noqa: SIM115 (for as long as the process runs)
+            setattr(sys, name, stream)
+            if stream.fileno() <= 2:
+                os.set_inheritable(stream.fileno(), True)
+        if mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _say(message: str, code: int) -> int:

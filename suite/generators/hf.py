@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,27 +19,39 @@ ROWS = 64
 
 
 class CausalLM(Neural):
-    """Distribution over the T tokens that follow a prompt; int64 (B, T), after the first `end` filled with `fill`.
+    """Distribution over the T tokens that follow a prompt; int64 (B, T), after the first end filled with `fill`.
 
     Args:
         model: a `transformers` causal language model.
         prompt: its tokens, int64 (P,), P ≥ 1.
         length: most tokens of an answer, T; longer ones are cut.
-        end: the token that ends an answer.
+        end: the token that ends an answer; also_ends are others that do.
         fill: the token that stands after the end.
         saved: whether a run writes the weights of its policies to disk.
     """
 
     lr_scale = 0.02
 
-    def __init__(self, model: Any, prompt: Tensor, *, length: int, end: int, fill: int, saved: bool = False) -> None:
+    def __init__(
+        self,
+        model: Any,
+        prompt: Tensor,
+        *,
+        length: int,
+        end: int,
+        fill: int,
+        saved: bool = False,
+        also_ends: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         if not len(prompt):
             raise ValueError("a causal language model needs a prompt of at least one token")
         self.model = model
         self.prompt: Tensor
+        self.ends: Tensor
         self.register_buffer("prompt", prompt, persistent=False)
-        self.vocab_size = int(model.config.vocab_size)
+        self.register_buffer("ends", torch.tensor([end, *also_ends]), persistent=False)
+        self.vocab_size = int(model.config.get_text_config().vocab_size)  # of a multimodal model too
         self.length, self.end, self.fill, self.saved = length, end, fill, saved
 
     @property
@@ -67,7 +80,7 @@ class CausalLM(Neural):
             p = torch.softmax(out.logits[:, -1].double() / temperature, dim=-1)  # (n, V)
             drawn = torch.multinomial(p, 1, generator=generator).squeeze(1)
             x[:, step] = torch.where(going, drawn, self.fill)
-            going = going & (drawn != self.end)
+            going = going & ~torch.isin(drawn, self.ends)
             if not going.any():
                 break
             tokens = drawn[:, None]
@@ -94,7 +107,7 @@ class CausalLM(Neural):
 
     def _after_end(self, x: Tensor) -> Tensor:
         """True (B, T) behind the first end."""
-        ends = (x == self.end).long()
+        ends = torch.isin(x, self.ends).long()
         return ends.cumsum(dim=1) - ends > 0
 
     def _malformed(self, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ Source: arXiv 2510.09596, section on reasoning; dataset: Gao et al., "PAL", arXi
 
 from __future__ import annotations
 
+import datetime
 import functools
 import hashlib
 import math
@@ -28,6 +29,9 @@ from suite.generators.hf import CausalLM
 from tasks.common.extras import library
 from tasks.gsm8k_hard.loading import load_model, load_rows
 
+TODAY = datetime.datetime(2024, 7, 26)
+"""The day that a chat template which asks for the date is told, so that equal cells have equal prompts: the one that
+Llama 3's templates fall back on."""
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
 
@@ -74,41 +78,48 @@ class Gsm8kHard:
     @property
     def assets(self) -> dict[str, str]:
         row = hashlib.sha256(f"{self.question}\0{self.answer!r}".encode()).hexdigest()
-        return {"model": self.loaded[2], "question": row}
+        prompt = hashlib.sha256(str(self.prompt_tokens(self.loaded[1]).tolist()).encode()).hexdigest()
+        return {"model": self.loaded[2], "question": row, "prompt": prompt}
 
     def prior(self) -> CausalLM:
         model, tokenizer, _ = self.loaded
-        end = tokenizer.eos_token_id
+        end, *also_ends = ends_of(model, tokenizer)
         fill = end if self.config.pad == "end" else tokenizer.pad_token_id
         if fill is None:
             raise UserError(f"--task.model {self.config.model} has no pad token; pass --task.pad end")
-        prompt, known = self.prompt_tokens(tokenizer), int(model.config.vocab_size)
-        positions = getattr(model.config, "max_position_embeddings", None)
+        config = model.config.get_text_config()
+        prompt, known = self.prompt_tokens(tokenizer), int(config.vocab_size)
+        positions = getattr(config, "max_position_embeddings", None)
         if positions is not None and len(prompt) + self.config.length > positions:
             raise UserError(
                 f"--task.length {self.config.length}: the prompt has {len(prompt)} tokens and --task.model "
                 f"{self.config.model} {positions} positions; use at most {positions - len(prompt)}"
             )
-        if max(end, int(prompt.max())) >= known:
+        if max(end, *also_ends, int(prompt.max())) >= known:
             raise UserError(
                 f"--task.model {self.config.model} has {known} tokens, its tokenizer {len(tokenizer)}: they do not "
                 "belong together; choose another model"
             )
         if fill >= known:
             raise UserError(f"--task.model {self.config.model} lacks its tokenizer's pad token; pass --task.pad end")
-        net = CausalLM(model, prompt, length=self.config.length, end=end, fill=fill, saved=self.config.save)
-        return net.clone()
+        length, saved = self.config.length, self.config.save
+        return CausalLM(model, prompt, length=length, end=end, fill=fill, saved=saved, also_ends=also_ends).clone()
 
     def prompt_tokens(self, tokenizer: Any) -> Tensor:
-        """The prompt that puts the question to the model, int64 (P,)."""
+        """The prompt that puts the question to the model, int64 (P,): the tokens that `generate` would get."""
         if self.config.prompt == "plain":
-            text = f"Question: {self.question}\nAnswer:"
+            tokens: list[int] = tokenizer(f"Question: {self.question}\nAnswer:")["input_ids"]
+            while tokens and tokens[-1] == tokenizer.eos_token_id:  # of a tokenizer that ends what it is given
+                tokens.pop()
         elif tokenizer.chat_template is None:
             raise UserError(f"--task.model {self.config.model} has no chat template; pass --task.prompt plain")
         else:
             asked = [{"role": "user", "content": self.question}]
-            text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-        tokens: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+            template = on_one_day(tokenizer.get_chat_template())
+            text = tokenizer.apply_chat_template(
+                asked, chat_template=template, tokenize=False, add_generation_prompt=True
+            )
+            tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
         if not tokens:
             raise UserError(f"--task.model {self.config.model} has an empty chat template; pass --task.prompt plain")
         return torch.tensor(tokens, dtype=torch.long)
@@ -132,6 +143,22 @@ class Gsm8kHardTune(Gsm8kHard):
     """GSM8K-Hard with the next question of the dataset: for tuning, never reported."""
 
     shift = 1
+
+
+def ends_of(model: Any, tokenizer: Any) -> list[int]:
+    """The tokens at which `generate` stops: those of the model's generation settings, else the tokenizer's own."""
+    known = getattr(model.generation_config, "eos_token_id", None)
+    found = [known] if isinstance(known, int) else list(known or [tokenizer.eos_token_id])
+    return sorted(found, key=lambda token: token != tokenizer.eos_token_id)
+
+
+def on_one_day(template: str) -> str:
+    """A chat template in which `strftime_now` tells TODAY."""
+    if "strftime_now" not in template:
+        return template
+    codes = [f"%{flag}{letter}" for flag in ("-", "") for letter in "aAwdbBmyYHIpMSfjUWGuV"]
+    told = "".join(f"|replace('{code}', '{TODAY.strftime(code)}')" for code in codes)
+    return "{% macro strftime_now(format) %}{{ format" + told + " }}{% endmacro %}{{ '' }}" + template
 
 
 def last_number(text: str) -> float | None:

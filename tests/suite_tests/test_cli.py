@@ -308,3 +308,44 @@ def test_module_run_drops_the_working_directory(tmp_path: Path) -> None:
     (tmp_path / "tasks.py").write_text("raise SystemExit('the wrong file')\n")
     done = suite("list", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+# -- what text is written to -------------------------------------------------------------------------------------------
+
+
+def shell(line: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """A line of a shell in which `suite` is this one."""
+    prelude = f'suite() {{ "{sys.executable}" -m suite "$@"; }}\n'
+    more = os.environ | {"PYTHONPATH": str(ROOT)} | env
+    return subprocess.run(["sh", "-c", prelude + line], cwd=ROOT, env=more, capture_output=True, text=True, timeout=60)
+
+
+def test_a_run_whose_stderr_is_closed_is_made(tmp_path: Path) -> None:
+    """Some daemons and job runners start it so (`2>&-`): it failed before its first evaluation."""
+    done = shell(
+        f"suite run --task lock-v1 --baseline pretrained --budget 500 --tracking off --results {tmp_path} 2>&-"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list(tmp_path.rglob("record.json"))) == 1
+
+
+def test_the_number_of_a_closed_stream_is_not_that_of_a_file() -> None:
+    """What a library prints into file 2 would go into the first file that was opened."""
+    probe = "import os, sys; from suite.cli import mend_streams; mend_streams(); print(os.readlink('/proc/self/fd/2'))"
+    done = shell(f'"{sys.executable}" -c "{probe}" 2>&-')
+    assert done.stdout == "/dev/null\n"
+
+
+def test_a_character_that_a_terminal_lacks_is_a_question_mark(tmp_path: Path, mine: str) -> None:
+    done = shell(
+        f"suite bench --tasks gaussian-v1 --baselines {mine} --seeds 1 --budget 50 --tracking off --results {tmp_path}",
+        PYTHONIOENCODING="ascii",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("[1/1] gaussian-v1 mine.py:run seed 0: success 0.000107 (1? base)")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+def test_a_full_disk_under_what_is_printed_is_one_line() -> None:
+    done = shell("suite list > /dev/full")
+    assert (done.returncode, done.stderr) == (1, "suite: cannot write what is printed: No space left on device\n")

@@ -5,10 +5,12 @@ No network: `HF_HUB_OFFLINE` is set before anything of Hugging Face is imported.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,87 @@ def test_the_prompt_is_the_questions_chat(task: Gsm8kHard, model: Path, dataset:
     assert task.prior().prompt.tolist() == tokens("ask 2 and 3 ? say", 17)
     plain = Gsm8kHard(Config(question=0, model=str(model), dataset=str(dataset), prompt="plain"))
     assert plain.prior().prompt.tolist() == tokens("Question: 2 and 3 ?\nAnswer:", 27)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_plain_prompt_begins_as_the_tokenizer_begins_a_text(
+    tmp_path: Path, model: Path, dataset: Path, ends: bool
+) -> None:
+    """Llama and Gemma put a token before; one that also puts the end behind would leave nothing to answer."""
+    import transformers
+    from tokenizers import processors
+
+    folder = Path(shutil.copytree(model, tmp_path / "model"))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    single = "[pad] $A [end]" if ends else "[pad] $A"
+    special = [(name, CHARACTERS.index(name)) for name in ("[pad]", "[end]")]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=special)
+    tokenizer.save_pretrained(folder)
+    prior = Gsm8kHard(Config(question=0, model=str(folder), dataset=str(dataset), prompt="plain")).prior()
+    assert prior.prompt.tolist() == tokens("[pad]Question: 2 and 3 ?\nAnswer:", 28)
+
+
+def test_a_template_that_tells_the_date_tells_one_day(
+    tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the same command would be one cell with two results, from one day to the next."""
+    template = "{% macro day(f) %}{{ strftime_now(f) | lower }}{% endmacro %}\n{{ day('%-d %b %y') }} say"
+    monkeypatch.setattr(sys.modules[__name__], "TEMPLATE", template)
+    folder = build(tmp_path / "dated")
+    task = Gsm8kHard(Config(question=0, model=str(folder), dataset=str(dataset)))
+    assert task.prior().prompt.tolist() == tokens("26 jul 24 say", 13)
+
+
+def test_the_prompt_is_part_of_the_cell(model: Path, dataset: Path) -> None:
+    """Another version of transformers may render a template otherwise."""
+    config = Config(question=0, model=str(model), dataset=str(dataset))
+    chat, plain = (Gsm8kHard(dataclasses.replace(config, prompt=prompt)).assets for prompt in ("chat", "plain"))
+    assert {name for name in chat if chat[name] != plain[name]} == {"prompt"}
+
+
+def test_the_settings_of_a_multimodal_model_are_those_of_its_text(tmp_path: Path, model: Path, dataset: Path) -> None:
+    """Gemma 3's configuration has the size of its vocabulary in `text_config`."""
+    import transformers
+
+    folder = tmp_path / "gemma"
+    text = transformers.Gemma3TextConfig(
+        vocab_size=len(CHARACTERS), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=512, pad_token_id=0, eos_token_id=1, bos_token_id=0,
+    )  # fmt: skip
+    vision = transformers.SiglipVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8
+    )
+    config = transformers.Gemma3Config(
+        text_config=text.to_dict(), vision_config=vision.to_dict(), mm_tokens_per_image=4, image_token_index=40,
+        boi_token_index=41, eoi_token_index=42,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    transformers.Gemma3ForConditionalGeneration(config).save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+    net = Gsm8kHard(Config(question=0, model=str(folder), dataset=str(dataset), length=6)).prior()
+    assert net.vocab_size == len(CHARACTERS)
+    x = net.sample(3, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(net.log_prob(x), by_hand(net, x), rtol=0, atol=1e-4)
+    assert math.isfinite(net.fit(x, generator=torch.Generator().manual_seed(0)))
+
+
+def test_an_answer_ends_at_each_token_at_which_generate_stops(tmp_path: Path, model: Path, dataset: Path) -> None:
+    """A model for chats names the end of a turn beside the end of a text."""
+    folder = Path(shutil.copytree(model, tmp_path / "model"))
+    settings = json.loads((folder / "generation_config.json").read_text())
+    turn = CHARACTERS.index("z")
+    (folder / "generation_config.json").write_text(json.dumps(settings | {"eos_token_id": [turn, 1]}))
+    net = Gsm8kHard(Config(question=0, model=str(folder), dataset=str(dataset), length=6)).prior()
+    assert (net.end, net.ends.tolist()) == (1, [1, turn])
+    x = net.sample(400, torch.Generator().manual_seed(0))
+    seen = [row for row in x.tolist() if turn in row[:-1]]
+    assert seen  # 46 tokens, five places: about 40 of 400
+    assert all(set(row[row.index(turn) + 1 :]) <= {0} for row in seen if 1 not in row[: row.index(turn)])
+    assert net.log_prob(torch.tensor([tokens("2z3")])).tolist() == [-math.inf]
+    whole = torch.tensor([tokens("2z")])
+    two = net.model(input_ids=torch.tensor([net.prompt.tolist() + whole[0, :1].tolist()])).logits[0, -2:]
+    expected = torch.log_softmax(two.double(), dim=-1)[[0, 1], [CHARACTERS.index("2"), turn]].sum()
+    assert float(net.log_prob(whole)) == pytest.approx(float(expected.detach()), abs=1e-4)
 
 
 def by_hand(net: CausalLM, x: Tensor, temperature: float = 1.0) -> Tensor:
@@ -209,7 +292,7 @@ def test_a_baseline_runs_and_its_record_is_verified(tmp_path: Path, model: Path,
         tracking="off",
     )
     assert record.status == "finished", record.result.error
-    assert set(record.identity.task.assets) == {"model", "question"}
+    assert set(record.identity.task.assets) == {"model", "question", "prompt"}
     assert (record.folder / "policy-final.safetensors").exists()
     (verdict,) = verify(tmp_path)
     assert verdict.verified, [check for check in verdict.checks if not check.ok]
