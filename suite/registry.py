@@ -31,6 +31,7 @@ from suite.global_state import restored
 from suite.store.schema import Tuning
 
 Kind = Literal["task", "baseline"]
+KINDS: tuple[Kind, ...] = ("task", "baseline")
 _TABLES = {"task": ("tasks", "TASKS"), "baseline": ("baselines", "BASELINES")}
 FACTS = "measured.json"
 """In the tasks' package: what is known of each before any method runs. Written by :mod:`suite.measure.facts`."""
@@ -75,11 +76,14 @@ def tuning_of_defaults(entry: Entry) -> Tuning | None:
 
 
 def facts_of_task(ref: str) -> dict[str, Any]:
-    """What `suite list --measure` found of a registered task; empty if it was not run. Nothing is imported."""
-    spec = importlib.util.find_spec(_table("task")[ref].rpartition(":")[0])
-    path = facts_file(Path(spec.origin)) if spec is not None and spec.origin is not None else None
-    facts: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path is not None and path.exists() else {}
-    return facts.get(ref, {})
+    """What `suite list --measure` found of a task; empty if it was not run. Nothing is imported.
+
+    Raises:
+        UserError: there is no such task.
+    """
+    path = facts_file(locate("task", ref))
+    facts: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+    return facts.get(id_of(ref), {})
 
 
 def facts_file(source: Path) -> Path:
@@ -110,12 +114,17 @@ def load(kind: Kind, ref: str) -> Entry:
         below = [place for place in table.values() if place.startswith(f"{where}.") and place.endswith(f":{name}")]
         hint = f"; did you mean {below[0]}?" if below else nearest(name, names)
         raise UserError(f"{kind} {ref!r}: {where} has no {name!r}{hint}")
-    entry_id = f"{Path(where).name}:{name}" if is_file(place) else ref
     config_class = _config_class(kind, target, ref)
     specs(config_class)
-    entry = Entry(entry_id, kind, target, config_class, Path(typing.cast(str, module.__file__)))
+    entry = Entry(id_of(ref), kind, target, config_class, Path(typing.cast(str, module.__file__)))
     source_sha256(entry)
     return entry
+
+
+def id_of(ref: str) -> str:
+    """The id of what a reference names: of a plug-in's file its name without the folder."""
+    where, _, name = ref.rpartition(":")
+    return f"{Path(where).name}:{name}" if is_file(ref) else ref
 
 
 def is_file(ref: str) -> bool:
@@ -156,16 +165,30 @@ def absolute(ref: str) -> str:
     return f"{Path(where).absolute()}:{name}" if is_file(ref) else ref
 
 
+def kind_of(ref: str) -> Kind:
+    """Whether a reference is a task or a baseline: by the tables, else by what its file defines; nothing is run.
+
+    Raises:
+        UserError: it is neither.
+    """
+    for kind in KINDS:
+        if is_registered(kind, ref):
+            return kind
+    if ":" not in ref:
+        known = [*_table("task"), *_table("baseline")]
+        raise UserError(f"unknown task or baseline {ref!r}{nearest(ref, known)} (or path/to/file.py:Name, module:Name)")
+    name = ref.rpartition(":")[2]
+    tree = ast.parse(locate("task", ref).read_bytes())
+    return "baseline" if any(isinstance(n, ast.FunctionDef) and n.name == name for n in tree.body) else "task"
+
+
 def title(kind: Kind, ref: str) -> str:
-    """The first line of a registered task's class docstring, or of a baseline's file; nothing is imported."""
-    module, _, name = _table(kind)[ref].rpartition(":")
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        return ""
-    tree = ast.parse(Path(spec.origin).read_bytes())
-    own = [node for node in tree.body if kind == "task" and isinstance(node, ast.ClassDef) and node.name == name]
-    text = ast.get_docstring(own[0]) if own else None
-    return (text or ast.get_docstring(tree) or "").partition("\n")[0]
+    """The first line of a task's class docstring, or of a baseline's file or function; nothing is imported."""
+    name = _table(kind).get(ref, ref).rpartition(":")[2]
+    tree = ast.parse(locate(kind, ref).read_bytes())
+    named = [n for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef) and n.name == name]
+    own, whole = ast.get_docstring(named[0]) if named else None, ast.get_docstring(tree)
+    return ((own or whole if kind == "task" else whole or own) or "").partition("\n")[0]
 
 
 def failure(path: Path, error: BaseException) -> str:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +68,16 @@ def test_the_smallest_task_and_both_baselines_run(page: str, tmp_path: Path) -> 
         assert record.result.error is None
         assert record.result.nre == 1000
         assert record.result.base.success_rate == pytest.approx(1e-3)
+
+
+def test_the_lines_for_python_run_in_a_process_of_their_own(tmp_path: Path) -> None:
+    """Nothing else has imported what they name."""
+    (code,) = blocks((DOCS / "statistics.md").read_text(), "python")
+    options: dict[str, Any] = {"budget": 500, "tracking": "off", "results": tmp_path / "results"}
+    suite.bench(["gaussian-v1", "lock-v1"], ["pretrained", "uniform"], seeds=2, **options)
+    code += "print([row.baseline for row in rows], len(tests), len(methods), broken_files)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "['pretrained', 'uniform', 'pretrained', 'uniform'] 2 2 []\n"
 
 
 def test_the_tree_names_what_is_there() -> None:

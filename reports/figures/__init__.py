@@ -7,6 +7,7 @@ hold nothing to draw.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -63,8 +64,10 @@ def of_report(records: Sequence[Record], rows: Sequence[Row]) -> tuple[list[Draw
     for figure in planned(records, rows):
         name = "-".join([figure.kind, *([file_name(figure.of)] if figure.of else [])])
         try:
-            if (made := figure.draw()) is not None:
-                drawn.append(Drawn.of(made, unique(name, taken), figure.task, figure.caption))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a glyph that the font lacks, of a layout too tight: to a developer
+                if (made := figure.draw()) is not None:
+                    drawn.append(Drawn.of(made, unique(name, taken), figure.task, figure.caption))
         except Exception as error:  # whatever the drawing of an unforeseen record raises costs this figure alone
             failures.append(f"figure {name} could not be drawn: {type(error).__name__}: {error}")
     return drawn, failures

@@ -94,7 +94,12 @@ def command(
     parts = [name for name in parts if name not in left_out]
     cells = _seeded([cell for name in parts for cell in PLANS[name]], chosen)
     missing = _missing(cells, results)
-    click.echo(_announcement(missing, jobs, recorded))
+    if cells:
+        click.echo(_announcement(missing, jobs, recorded))
+    elif dry_run:
+        click.echo(
+            f"no run of it is recorded or needed: {', '.join(parts)} is made anew" if parts else "nothing to run"
+        )
     failed: list[Record] = []
     if not dry_run:
         failed = _run(cells, jobs, results) if missing and not recorded else []

@@ -8,10 +8,10 @@ import os
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
+from suite import registry
 from suite.engine import ENGINE
 from suite.errors import UserError
 from suite.store import records as store
@@ -126,7 +126,7 @@ def told_apart(records: Sequence[Record]) -> list[Record]:
     Files of different content at different places are different plug-ins; one at one place that changed is a later
     version of it, and one of the same content at another place is the same, moved.
     """
-    for kind in KINDS:
+    for kind in registry.KINDS:
         places: dict[str, dict[Path, set[str]]] = {}
         for record in records:
             if (place := _place(record, kind)) is not None:
@@ -137,10 +137,7 @@ def told_apart(records: Sequence[Record]) -> list[Record]:
     return list(records)
 
 
-KINDS: tuple[Literal["task"], Literal["baseline"]] = ("task", "baseline")
-
-
-def _place(record: Record, kind: Literal["task", "baseline"]) -> Path | None:
+def _place(record: Record, kind: registry.Kind) -> Path | None:
     """Where the file of a plug-in lay when it ran; None where that is unknown, or it is none."""
     path = record.meta.files.get(kind)
     return None if path is None else Path(os.path.normpath(record.folder.absolute() / path))
@@ -164,7 +161,7 @@ def _names_of(places: Mapping[Path, set[str]]) -> dict[Path, str]:
     }
 
 
-def _renamed(record: Record, kind: Literal["task", "baseline"], names: Mapping[str, Mapping[Path, str]]) -> Record:
+def _renamed(record: Record, kind: registry.Kind, names: Mapping[str, Mapping[Path, str]]) -> Record:
     own, place = getattr(record.identity, kind), _place(record, kind)
     file = None if place is None else names.get(own.id, {}).get(place)
     if file is None:

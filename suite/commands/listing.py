@@ -10,12 +10,14 @@ from typing import Any
 import click
 
 from suite import registry
-from suite.commands.options import fields_of, split, switch
+from suite.commands.options import describe, fields_of, split, switch
+from suite.config import specs
 
 WIDTH = 80
 
 
 @click.command("list")
+@click.argument("refs", metavar="[REF]...", nargs=-1)
 @switch("--json", "as_json", help="One JSON object instead of text.")
 @click.option("--measure", metavar="TASKS", help="Measure base rate and tail enrichment of these, and keep them.")
 @click.option(
@@ -24,12 +26,12 @@ WIDTH = 80
     type=click.Path(path_type=Path),
     help='With --measure: {"task": {…}}, fields of the task; then only successes of its prior are drawn and kept.',
 )
-def command(as_json: bool, measure: str | None, config_file: Path | None) -> None:
-    """Show all tasks and baselines.
+def command(refs: tuple[str, ...], as_json: bool, measure: str | None, config_file: Path | None) -> None:
+    """Show all tasks and baselines, or those that are named: ids, or places in files of your own, my.py:Name.
 
     A task's numbers were measured before any method ran: its base success rate and how (exact, or monte-carlo with the
     interval in --json), how many samples are well formed, how much more often the least likely 1 % of the prior
-    succeeds than all of it, and what must be installed.
+    succeeds than all of it, and what must be installed. Of what is named the fields of its config are shown too.
 
     Where a task's successes are not enumerated, --measure also draws 400 of its prior's, from which the posterior
     match is estimated.
@@ -39,25 +41,45 @@ def command(as_json: bool, measure: str | None, config_file: Path | None) -> Non
         for ref in split(measure):
             _measure(ref, fields.task_config)
         return
-    controls = registry.controls()
-    tasks = [
-        {"id": ref, "title": registry.title("task", ref)} | registry.facts_of_task(ref) for ref in registry.ids("task")
-    ]
-    baselines: list[dict[str, Any]] = [
-        {"id": ref, "title": registry.title("baseline", ref), "control": ref in controls}
-        for ref in registry.ids("baseline")
-    ]
+    tasks, baselines = _found([name for ref in refs for name in split(ref)])
     if as_json:
         click.echo(json.dumps({"tasks": tasks, "baselines": baselines}, indent=2, ensure_ascii=False))
         return
-    click.echo(f"{'task':<26}{'base rate':>10}  {'estimator':<12}{'space':>8}{'tail':>7}  needs")
+    if tasks:
+        click.echo(f"{'task':<26}{'base rate':>10}  {'estimator':<12}{'space':>8}{'tail':>7}  needs")
     for task in tasks:
         click.echo(_line(task).rstrip())
         click.echo(textwrap.fill(task["title"], WIDTH, initial_indent="  ", subsequent_indent="  "))
-    click.echo("\nbaseline  (* control: spends no reward evaluation)")
+        if refs:
+            _show_fields("task", task["id"], "--task.")
+    if baselines:
+        click.echo(f"{'' if refs else chr(10)}baseline  (* control: spends no reward evaluation)")
     for baseline in baselines:
         name = baseline["id"] + (" *" if baseline["control"] else "")
         click.echo(textwrap.fill(baseline["title"], WIDTH, initial_indent=f"{name:<16}", subsequent_indent=" " * 16))
+        if refs:
+            _show_fields("baseline", baseline["id"], "--")
+
+
+def _found(refs: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(tasks, baselines) of these names, else all that are registered."""
+    kinds = {ref: registry.kind_of(ref) for ref in refs}
+    listed: dict[registry.Kind, list[str]] = {
+        kind: [ref for ref in kinds if kinds[ref] == kind] if refs else registry.ids(kind) for kind in registry.KINDS
+    }
+    controls = registry.controls()
+    tasks = [{"id": ref, "title": registry.title("task", ref)} | registry.facts_of_task(ref) for ref in listed["task"]]
+    baselines = [
+        {"id": ref, "title": registry.title("baseline", ref), "control": ref in controls} for ref in listed["baseline"]
+    ]
+    return tasks, baselines
+
+
+def _show_fields(kind: registry.Kind, ref: str, flag: str) -> None:
+    """The fields of a config, as options of `suite run`."""
+    for spec in specs(registry.load(kind, ref).config_class):
+        text = f"{flag}{spec.name}  {describe(spec)}"
+        click.echo(textwrap.fill(text, WIDTH, initial_indent="  ", subsequent_indent=" " * 6))
 
 
 def _line(task: dict[str, Any]) -> str:

@@ -43,11 +43,14 @@ def command(
     settings = settings_of(given)
     fields = fields_of(config_file, given)
     spec = CellSpec(task, baseline, config=fields.config, task_config=fields.task_config, **settings)
-    warn_of_earlier_engines([identify(spec)], results)
+    identity = identify(spec)
+    warn_of_earlier_engines([identity], results)
+    there = not force and identity.is_finished(results)
     with progress.of_run(spec.budget, quiet) as show:
         record = run_cell(spec, results=results, tracking=tracking, force=force, tuning=fields.tuning, progress=show)
     if not quiet:
-        click.echo(f"{progress.line(record)}\n{record.folder / 'record.json'}")
+        before = " (recorded before; --force runs it again)" if there else ""
+        click.echo(f"{progress.line(record)}{before}\n{record.folder / 'record.json'}")
     if record.status != "finished":
         if quiet:
             click.echo(progress.line(record), err=True)

@@ -22,6 +22,7 @@ def text(
     metrics: Sequence[str] = ("success_rate",),
     seeds: int = Settings.seeds,
     budget: int = CellSpec.budget,
+    protocol: str = CellSpec.protocol,
     scheduler: bool = False,
 ) -> str:
     """A sweep file that `suite sweep` and `wandb sweep` take.
@@ -30,6 +31,7 @@ def text(
         task, baseline: what is tuned, and on what.
         report: the tasks that the winner is meant for, by commas.
         metrics: names of :data:`suite.search.sweep.METRICS`.
+        seeds, budget, protocol: of each configuration that is tried.
         scheduler: the form in which W&B's own Optuna scheduler asks this suite's study.
 
     Raises:
@@ -46,7 +48,7 @@ def text(
         "seeds": seeds,
         "first_seed": Settings.first_seed,
         "budget": budget,
-        "protocol": CellSpec.protocol,
+        "protocol": protocol,
         "points": "all" if "success_rate_auc" in metrics else OTHER_DEFAULTS["points"],
         "p_threshold": Settings.p_threshold,
     }
@@ -62,7 +64,7 @@ def text(
         content["scheduler"] = {"engine": "optuna", "source": "suite/search/scheduler.py", "optimizer": "study"}
     parse(content | {"parameters": constants | searched})
     blocks = (
-        f"# Made by `{_command(task, baseline, report, metrics, seeds, budget, scheduler)}`.",
+        f"# Made by `{_command(task, baseline, report, metrics, seeds, budget, protocol, scheduler)}`.",
         _yaml(content),
         "parameters:",
         "  # the suite's settings; a value, not a search",
@@ -74,7 +76,14 @@ def text(
 
 
 def _command(
-    task: str, baseline: str, report: str, metrics: Sequence[str], seeds: int, budget: int, scheduler: bool
+    task: str,
+    baseline: str,
+    report: str,
+    metrics: Sequence[str],
+    seeds: int,
+    budget: int,
+    protocol: str,
+    scheduler: bool,
 ) -> str:
     """The command line that writes the same file."""
     words = ["suite sweep-init", f"--task {task}", f"--baseline {baseline}"]
@@ -82,6 +91,7 @@ def _command(
     words += [f"--metric {metrics[0] if len(metrics) == 1 else 'both'}"] if tuple(metrics) != ("success_rate",) else []
     words += [f"--seeds {seeds}"] if seeds != Settings.seeds else []
     words += [f"--budget {budget}"] if budget != CellSpec.budget else []
+    words += [f"--protocol {protocol}"] if protocol != CellSpec.protocol else []
     words += ["--scheduler"] if scheduler else []
     return " ".join(words)
 

@@ -107,6 +107,34 @@ def test_measuring_a_task_of_a_users_own_keeps_the_facts_beside_it(tmp_path: Pat
     assert counted["tail_low"] < 1 < counted["tail_high"]
 
 
+def test_list_shows_what_is_named_with_its_fields(tmp_path: Path, mine: str, capsys: Captured) -> None:
+    path = Path(shutil.copy(Path(__file__).parents[1] / "plugins" / "toys.py", tmp_path))
+    assert cli.main(["list", f"{path}:Codes", f"{mine},banel", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    title = "A uniform prior over codes, `successes` of them drawn by the secret; success rates are exact."
+    assert content["tasks"] == [{"id": f"{path}:Codes", "title": title}]
+    assert [(one["id"], one["control"]) for one in content["baselines"]] == [(mine, False), ("banel", False)]
+    assert cli.main(["list", "--measure", f"{path}:Codes"]) == 0
+    capsys.readouterr()
+    assert cli.main(["list", f"{path}:Codes"]) == 0
+    said = capsys.readouterr().out
+    assert "6.25e-02  exact" in said
+    assert "--task.codes  [a whole number, at least 2; default 64]" in said
+    assert "banel" not in said
+
+
+@pytest.mark.parametrize(
+    ("ref", "line"),
+    [
+        ("bnel", "suite: unknown task or baseline 'bnel'; did you mean 'banel'?"),
+        ("no.py:X", "suite: task 'no.py:X': no file no.py"),
+    ],
+)
+def test_list_says_what_is_not_there(ref: str, line: str, capsys: Captured) -> None:
+    assert cli.main(["list", ref]) == 2
+    assert capsys.readouterr().err.startswith(line)
+
+
 def test_list_fits_a_narrow_terminal() -> None:
     done = suite("list")
     assert done.returncode == 0
@@ -136,6 +164,20 @@ def test_run_writes_a_record_and_prints_where(tmp_path: Path, capsys: Captured) 
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("gaussian-v1 banel seed 3: success ")
     assert second == str(record.folder / "record.json")
+
+
+def test_a_run_that_has_a_record_says_so(tmp_path: Path, capsys: Captured) -> None:
+    """It printed the lines of the first run, with its seconds, as if it had run again."""
+    command = ["--task", "gaussian-v1", "--baseline", "uniform"]
+    assert run(*command, results=tmp_path) == 0
+    first = capsys.readouterr().out.splitlines()
+    assert run(*command, results=tmp_path) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{first[0]} (recorded before; --force runs it again)",
+        first[1],
+    ]
+    assert run(*command, "--force", results=tmp_path) == 0
+    assert "recorded before" not in capsys.readouterr().out
 
 
 def test_quiet_prints_nothing(tmp_path: Path, mine: str, capsys: Captured) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from typing import Any
 
 import msgspec
@@ -114,6 +115,21 @@ def test_galleries_show_samples_as_they_are_but_on_few_lines(results: Any) -> No
     (text,) = (text.get_text() for text in figure.axes[0].texts)
     # three rounds share 90 letters: lines of 30, whole words, all but the first indented
     assert text == "<script>alert(1)</script> a|b\n  next $\\frac$ " + "x" * 15 + "…"
+
+
+def test_letters_that_the_font_lacks_warn_nobody(results: Any) -> None:
+    """matplotlib warned of each glyph, in the middle of a report's lines."""
+    record = results.add(rates=(4e-4, 0.01, 0.1))
+    content = json.loads((record.folder / "record.json").read_text())
+    for point in content["result"]["curve"]:
+        point["samples"] = ["\u6570\u5b66"]
+    (record.folder / "record.json").write_text(json.dumps(content))
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        drawn, failures = of_report(*read(results))
+    assert [str(warning.message) for warning in heard] == []
+    assert "samples-addition-v1" in [figure.name for figure in drawn]
+    assert failures == []
 
 
 def test_a_gallery_names_no_success_rate_of_zero(results: Any) -> None:

@@ -72,6 +72,15 @@ def test_compute_scaling_draws_the_papers_curve(small: None, tmp_path: Path) -> 
     assert lines["5"][4] == "12.5"
 
 
+@pytest.mark.parametrize("part", ["illustration", "all"])
+def test_a_dry_run_of_what_needs_no_record_does_not_call_it_recorded(
+    part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reproduce, "PLANS", {"illustration": []})
+    assert run(tmp_path, part, "--dry-run") == 0
+    assert capsys.readouterr().out == "no run of it is recorded or needed: illustration is made anew\n"
+
+
 def test_a_dry_run_runs_nothing(small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "attack-table", "--seeds", "3", "--dry-run") == 0
     assert "3 runs of banel on gaussian-v1" in capsys.readouterr().out

@@ -57,6 +57,21 @@ def test_every_family_with_a_variant_for_tuning_is_in_the_table() -> None:
     assert tagged == {f"{family}-tune-v1" for family in FAMILIES}
 
 
+@pytest.mark.parametrize("protocol", ["failures-only", "failures-padded", "all-rewards"])
+def test_a_sweep_under_another_protocol_is_made_by_the_command_of_its_first_line(
+    protocol: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["sweep-init", "--task", "gaussian-tune-v1", "--baseline", "banel", "--protocol", protocol]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    (tmp_path / "s.yaml").write_text(text)
+    assert read(tmp_path / "s.yaml").cell.protocol == protocol
+    again = text.splitlines()[0].removeprefix("# Made by `suite ").removesuffix("`.")
+    assert ("--protocol" in again) == (protocol != "failures-only")
+    assert main(shlex.split(again)) == 0
+    assert capsys.readouterr().out == text
+
+
 def test_sweeps_is_no_package() -> None:
     """A Python package of that name would shadow W&B's own."""
     assert not list((ROOT / "sweeps").glob("*.py"))
