@@ -134,7 +134,7 @@ class _Run:
         self.best: tuple[float, Policy] | None = None
         self.kinds = guard.kinds(self.prior)
         self.heldout_samples = 0
-        self.heldout_calls = 0
+        self.heldout_calls = self.verifier.heldout_calls  # those of the sample of successes, just now
         self.tracker = tracking.start(mode, folder=folder, identity=content, meta=meta, group=group)
 
     def _posterior(self) -> Posterior:

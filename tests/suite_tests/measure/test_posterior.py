@@ -368,6 +368,7 @@ def test_a_plugins_sample_is_used_and_a_bad_one_is_a_warning_before_anything_is_
     run: Callable[..., Any] = suite.run
     options: dict[str, Any] = {"budget": 500, "heldout": 1000, "tracking": "off", "results": tmp_path / "results"}
     good = run(f"{task}:Four", "pretrained", **options)
+    assert good.status == "finished", good.result.error  # the verifier was asked for each of the sample: not the method
     assert good.final.posterior_match.value == pytest.approx(0.1, rel=1e-6)
     assert good.final.posterior_match.estimator == "sampled"
     assert capsys.readouterr().err == ""
