@@ -28,7 +28,7 @@ from suite import plugins, sources
 from suite.config import nearest, specs
 from suite.errors import UserError, one_line
 from suite.global_state import restored
-from suite.store.schema import Tuning
+from suite.store.schema import Estimate, TaskIdentity, Tuning
 
 Kind = Literal["task", "baseline"]
 KINDS: tuple[Kind, ...] = ("task", "baseline")
@@ -81,9 +81,32 @@ def facts_of_task(ref: str) -> dict[str, Any]:
     Raises:
         UserError: there is no such task.
     """
-    path = facts_file(locate("task", ref))
+    return _facts(locate("task", ref), id_of(ref))
+
+
+def _facts(source: Path, task_id: str) -> dict[str, Any]:
+    path = facts_file(source)
     facts: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
-    return facts.get(id_of(ref), {})
+    return facts.get(task_id, {})
+
+
+def measured_base(task: TaskIdentity, file: Path | None) -> Estimate | None:
+    """The base success rate that `suite list --measure` found of a task; None where it is unknown.
+
+    It counts where it was found with this config and this source. Nothing is imported.
+
+    Args:
+        file: of a plug-in.
+    """
+    try:
+        source = file or locate("task", task.id)
+        facts = _facts(source, id_of(task.id))
+        sha256 = facts.get("source_sha256") or sources.sha256_of(source)
+    except (UserError, OSError, ValueError):  # it is not here, or what is here cannot be read
+        return None
+    if facts.get("base_rate") is None or (facts.get("config"), sha256) != (task.config, task.source_sha256):
+        return None
+    return Estimate(facts["base_rate"], facts["low"], facts["high"], facts["estimator"], facts["n"])
 
 
 def facts_file(source: Path) -> Path:

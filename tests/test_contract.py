@@ -282,6 +282,7 @@ def test_the_facts_are_those_of_the_task(ref: str) -> None:
     task, facts = task_of(ref), registry.facts_of_task(ref)
     assert facts["space"] == getattr(task, "space", None)
     assert facts["extra"] == getattr(task, "extra", None)
+    assert facts["config"] == configs.to_dict(task.config)
     rate = base_rate_of(ref)
     assert facts["estimator"] == ("monte-carlo" if rate is None else "exact")
     if rate is not None:

@@ -13,7 +13,7 @@ from reports.read import select
 from suite import registry
 from suite.store import records as engine
 from suite.store.records import FinishedRecord, Record, canonical
-from suite.store.schema import Estimate, Placed, Point
+from suite.store.schema import Estimate, Placed
 
 __all__ = ["Row", "rows"]
 
@@ -50,11 +50,24 @@ def base_key(record: Record) -> tuple[Hashable, ...]:
 
 
 def base_rates(records: Iterable[Record]) -> dict[Hashable, stats.Estimate]:
-    """The success rate of each task's prior, from all its runs together, by :func:`base_key`."""
-    points: dict[Hashable, list[Point]] = {}
+    """The success rate of each task's prior, by :func:`base_key`: from all its runs, and from `suite list --measure`.
+
+    What was measured beside the task counts as one more run; where it is exact, and the runs' are counted, alone.
+    """
+    points: dict[Hashable, list[Estimate]] = {}
+    first: dict[Hashable, Record] = {}
     for record in engine.finished(records):
-        points.setdefault(base_key(record), []).append(record.result.curve[0])
-    return {key: stats.pooled_rate(measured) for key, measured in points.items()}
+        key = base_key(record)
+        points.setdefault(key, []).append(record.result.curve[0])
+        first.setdefault(key, record)
+    return {key: stats.pooled_rate(_with_facts(first[key], measured)) for key, measured in points.items()}
+
+
+def _with_facts(record: Record, measured: list[Estimate]) -> list[Estimate]:
+    known = registry.measured_base(record.identity.task, record.plugin_file("task"))
+    if known is None or not all(point.counted() for point in measured):
+        return measured
+    return [known] if known.estimator == "exact" else [*measured, known]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -129,18 +128,12 @@ def told_apart(records: Sequence[Record]) -> list[Record]:
     for kind in registry.KINDS:
         places: dict[str, dict[Path, set[str]]] = {}
         for record in records:
-            if (place := _place(record, kind)) is not None:
+            if (place := record.plugin_file(kind)) is not None:
                 own = getattr(record.identity, kind)
                 places.setdefault(own.id, {}).setdefault(place, set()).add(own.source_sha256)
         names = {name: _names_of(found) for name, found in places.items() if len(found) > 1}
         records = [_renamed(record, kind, names) for record in records]
     return list(records)
-
-
-def _place(record: Record, kind: registry.Kind) -> Path | None:
-    """Where the file of a plug-in lay when it ran; None where that is unknown, or it is none."""
-    path = record.meta.files.get(kind)
-    return None if path is None else Path(os.path.normpath(record.folder.absolute() / path))
 
 
 def _names_of(places: Mapping[Path, set[str]]) -> dict[Path, str]:
@@ -162,7 +155,7 @@ def _names_of(places: Mapping[Path, set[str]]) -> dict[Path, str]:
 
 
 def _renamed(record: Record, kind: registry.Kind, names: Mapping[str, Mapping[Path, str]]) -> Record:
-    own, place = getattr(record.identity, kind), _place(record, kind)
+    own, place = getattr(record.identity, kind), record.plugin_file(kind)
     file = None if place is None else names.get(own.id, {}).get(place)
     if file is None:
         return record

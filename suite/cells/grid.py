@@ -97,7 +97,7 @@ def run_grid(
         UserError: bad input, before any cell is run.
         BrokenCell: the files of some cells cannot be read; all others have their records by then.
     """
-    from suite.cells.identity import warn_of_earlier_engines  # imports torch
+    from suite.cells.identity import warn_of_earlier_engines, warn_of_few_samples  # imports torch
 
     place = dispatch.parse(executor, jobs)
     folder = results_folder(results).absolute()  # a worker elsewhere stands in another directory
@@ -129,6 +129,7 @@ def run_grid(
             else:
                 report(name, earlier, False)
         warn_of_earlier_engines((cells[call.name].identity for call in missing), folder)
+        warn_of_few_samples(cells[call.name].identity for call in missing)
         while missing:
             missing = _pass(outcomes, missing, cells, folder, report, torn)
     if torn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 import os
 import sys
 from collections import Counter
@@ -24,6 +25,7 @@ from suite.global_state import restored
 from suite.measure import estimators, successes
 from suite.store import records, schema
 from suite.store.records import FinishedRecord
+from suite.store.schema import rate_of
 from suite.task import Task
 
 
@@ -122,6 +124,28 @@ def warn_of_earlier_engines(identities: Iterable[Identity], results: Path | str 
             "results may differ, so they run again (the old records stay)",
             file=sys.stderr,
         )
+
+
+FEW = 10
+"""Successes among the held-out samples below which a rate near the base is mostly chance."""
+
+
+def warn_of_few_samples(identities: Iterable[Identity]) -> None:
+    """One line on stderr for each task whose base rate is known, and too small to count in its held-out samples."""
+    seen = set()
+    for identity in identities:
+        task, heldout = identity.content.task, identity.content.heldout
+        if (key := (task.id, task.source_sha256, records.canonical(task.config), heldout)) in seen:
+            continue
+        seen.add(key)
+        base = rate_of(registry.measured_base(task, identity.task.source))
+        if heldout.isdecimal() and base and int(heldout) * base < FEW:
+            print(
+                f"warning: {task.id}: of {int(heldout):,} held-out samples about {int(heldout) * base:.2g} succeed at "
+                f"its base rate of {base:.2g}, too few to tell a rate near it; --heldout {math.ceil(FEW / base)} or "
+                "importance sampling, --heldout is:N, would",
+                file=sys.stderr,
+            )
 
 
 def spec_of(content: schema.Identity) -> CellSpec:

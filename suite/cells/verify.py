@@ -189,10 +189,9 @@ def reference(record: Record, kind: registry.Kind) -> str:
     The file lies where the record says, from the record's folder on; nothing of it is run.
     """
     content = record.identity.task if kind == "task" else record.identity.baseline
-    if kind in record.meta.files and registry.is_file(content.id):
-        path = (record.folder / record.meta.files[kind]).resolve()
-        if path.is_file():
-            return f"{path}:{content.id.rpartition(':')[2]}"
+    file = record.plugin_file(kind)
+    if file is not None and file.is_file() and registry.is_file(content.id):
+        return f"{file}:{content.id.rpartition(':')[2]}"
     return content.id
 
 

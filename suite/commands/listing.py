@@ -107,6 +107,9 @@ def _measure(ref: str, task_config: dict[str, Any]) -> None:
     if not task_config:
         with identity.blamed_on(entry):
             measured = facts.measure(task)
+        measured["config"] = config.to_dict(configured)
+        if not registry.is_registered("task", ref):  # else a test holds the numbers against the task
+            measured["source_sha256"] = registry.source_sha256(entry)
         path = facts.write(registry.facts_file(entry.source), entry.id, measured)
         click.echo(f"{_line({'id': ref} | measured).rstrip()}\n  -> {path}")
     with identity.blamed_on(entry):

@@ -36,7 +36,7 @@ def command(
     `--task.field=value`; name a task and a baseline before --help to see them. A run that was interrupted resumes from
     its ledger; one that has a record is not run again.
     """
-    from suite.cells.identity import identify, warn_of_earlier_engines
+    from suite.cells.identity import identify, warn_of_earlier_engines, warn_of_few_samples
     from suite.cells.runner import run_cell
 
     require_login(tracking)
@@ -46,6 +46,8 @@ def command(
     identity = identify(spec)
     warn_of_earlier_engines([identity], results)
     there = not force and identity.is_finished(results)
+    if not there:
+        warn_of_few_samples([identity])
     with progress.of_run(spec.budget, quiet) as show:
         record = run_cell(spec, results=results, tracking=tracking, force=force, tuning=fields.tuning, progress=show)
     if not quiet:

@@ -84,6 +84,11 @@ class Record:
         """The best policy's, oracle-selected."""
         return self.result.best
 
+    def plugin_file(self, kind: Literal["task", "baseline"]) -> Path | None:
+        """Where the file of a plug-in lay when it ran; None where that is unknown, or it is none."""
+        path = self.meta.files.get(kind)
+        return None if path is None else Path(os.path.normpath(self.folder.absolute() / path))
+
     def to_dict(self) -> dict[str, object]:
         """What record.json holds."""
         parts = {"identity": self.identity, "result": self.result, "meta": self.meta}

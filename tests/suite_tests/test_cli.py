@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from suite import cli, registry
+from suite import cli, registry, sources
 from suite.commands import bench as bench_command
 from suite.commands import run as run_command
 from suite.commands.options import CellCommand, describe, field_options, peek
@@ -100,11 +100,35 @@ def test_measuring_a_task_of_a_users_own_keeps_the_facts_beside_it(tmp_path: Pat
     facts = json.loads((tmp_path / "measured.json").read_text())
     assert "6.25e-02  exact" in capsys.readouterr().out
     assert facts["toys.py:Codes"]["base_rate"] == pytest.approx(1 / 16)
+    assert facts["toys.py:Codes"]["config"] == {"codes": 64, "successes": 4, "secret": 0}
+    assert facts["toys.py:Codes"]["source_sha256"] == sources.sha256_of(path)
     assert facts["toys.py:Codes"]["tail_enrichment"] == pytest.approx(1.0)
     counted = facts["toys.py:Uncounted"]
     assert counted["estimator"] == "monte-carlo"
     assert counted["low"] < 1 / 16 < counted["high"]
     assert counted["tail_low"] < 1 < counted["tail_high"]
+
+
+def test_too_few_held_out_samples_for_a_known_base_rate_are_a_warning(tmp_path: Path, capsys: Captured) -> None:
+    """1/16 of 100 samples is about six successes, of 170 more than ten."""
+    path = Path(shutil.copy(Path(__file__).parents[1] / "plugins" / "toys.py", tmp_path))
+    command = ["--task", f"{path}:Uncounted", "--baseline", "uniform"]
+
+    def warnings(heldout: int, *more: str) -> list[str]:
+        assert run(*command, "--heldout", str(heldout), *more, results=tmp_path / "results") == 0
+        return capsys.readouterr().err.splitlines()
+
+    assert warnings(100, "--seed", "1") == []  # nothing is known of it yet
+    assert cli.main(["list", "--measure", f"{path}:Uncounted"]) == 0
+    capsys.readouterr()
+    (line,) = warnings(100)
+    assert line.startswith("warning: toys.py:Uncounted: of 100 held-out samples about 6.")
+    assert warnings(100) == []  # it has a record
+    assert warnings(170) == []
+    assert warnings(100, "--task.codes", "32") == []  # another task than was measured
+    grid = ["bench", "--tasks", f"{path}:Uncounted", "--baselines", "uniform,temperature", "--heldout", "100"]
+    assert cli.main([*grid, "--seeds", "2", "--tracking", "off", "--results", str(tmp_path / "grid")]) == 0
+    assert capsys.readouterr().err.count("warning: toys.py:Uncounted") == 1
 
 
 def test_list_shows_what_is_named_with_its_fields(tmp_path: Path, mine: str, capsys: Captured) -> None:

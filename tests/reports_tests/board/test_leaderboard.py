@@ -333,3 +333,40 @@ def test_methods_come_before_controls_the_best_first(results: Any, rows: Rows) -
         results.add(name, rates=(4e-4, rate))
     results.add("count", error="failed")
     assert list(rows()) == ["banel", "rnd", "count", "uniform", "tail"]
+
+
+# -- a base rate that was measured before any method ran ---------------------------------------------------------------
+
+MEASURED = {"base_rate": 1e-3, "low": 8.7e-4, "high": 1.15e-3, "estimator": "monte-carlo", "n": 200_000}
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (MEASURED, 201 / 210_000),  # 1 of 10,000 in the run, 200 of 200,000 before it
+        (MEASURED | {"estimator": "exact", "n": None}, 1e-3),
+        (MEASURED | {"config": {"codes": 3}}, 1e-4),  # of another task than ran
+        (MEASURED | {"source_sha256": "old"}, 1e-4),
+        ({**MEASURED, "base_rate": None}, 1e-4),
+    ],
+)
+def test_the_measured_base_rate_of_a_task_counts(
+    results: Any, rows: Rows, facts: dict[str, Any], expected: float
+) -> None:
+    """From one hit in 10,000 a base of 1e-4 was taken, and the method that did nothing was 4 times as good."""
+    results.folder.mkdir()
+    known = {"task.py:Task": {"config": {}, "source_sha256": "now"} | facts}
+    (results.folder.parent / "measured.json").write_text(json.dumps(known))
+    meta = {"files": {"task": "../../../task.py"}}
+    results.add("pretrained", rates=(1e-4, 4e-4), n=10_000, task="task.py:Task", task_source="now", meta=meta)
+    row = rows()["pretrained"]
+    assert row.base_rate == pytest.approx(expected)
+    assert row.improvement_final_geomean == pytest.approx(4e-4 / expected)
+
+
+def test_a_measured_base_rate_that_cannot_be_read_is_none(results: Any, rows: Rows) -> None:
+    results.folder.mkdir()
+    (results.folder.parent / "measured.json").write_text("{")
+    meta = {"files": {"task": "../../../task.py"}}
+    results.add("pretrained", rates=(1e-4, 4e-4), n=10_000, task="task.py:Task", meta=meta)
+    assert rows()["pretrained"].base_rate == pytest.approx(1e-4)
