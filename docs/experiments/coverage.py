@@ -23,7 +23,7 @@ from suite.store.schema import Placed
 SIGMA = 1.3
 N = 10_000
 RATES = (1e-4, 1e-2, 0.5)
-SEEDS = (5, 10)
+SEEDS = (5, 8, 10)
 
 Rng = np.random.Generator
 
@@ -85,6 +85,27 @@ def over_best_sampled(rng: Rng, rate: float, count: int) -> bool:
     method, *controls = (sampled(rng, seeds(rng, rate, count)) for _ in range(4))
     made = stats.over_best(method, controls)
     return holds(Estimate(None, made.low, made.high), 1.0)
+
+
+def over_best_bimodal(rng: Rng, rate: float, count: int) -> bool:
+    """A method that ends at 1 on seven seeds of eight and at 1e-11 on the others, against a log-normal control."""
+    method = Sample.computed([1.0 if rng.random() < 7 / 8 else 1e-11 for _ in range(count)])
+    made = stats.over_best(method, [Sample.computed(seeds(rng, rate, count))])
+    return holds(Estimate(None, made.low, made.high), 1.0 / rate)
+
+
+def no_false_gain(rng: Rng, rate: float, count: int) -> bool:
+    """That a method at 1 on 45 % of the seeds and at 1e-11 on the others is never above a control at its rate."""
+    method = Sample.computed([1.0 if rng.random() < 0.45 else 1e-11 for _ in range(count)])
+    return not (stats.over_best(method, [Sample.computed([rate] * count)]).low or 0.0) > 1
+
+
+def median_exact(rng: Rng, rate: float, count: int) -> bool:
+    return holds(stats.median_estimate(Sample.computed(seeds(rng, rate, count))), rate)
+
+
+def median_sampled(rng: Rng, rate: float, count: int) -> bool:
+    return holds(stats.median_estimate(sampled(rng, seeds(rng, rate, count))), rate)
 
 
 def ratio_sampled(rng: Rng, rate: float, count: int) -> bool:
@@ -182,8 +203,12 @@ TRIALS: dict[str, Trial] = {
     "geometric mean over seeds, exact rates": geometric_mean_exact,
     "geometric mean over seeds, sampled rates; pass@k, expected evaluations": geometric_mean_sampled,
     "× base, sampled rates": over_base_sampled,
+    "median over seeds, exact rates": median_exact,
+    "median over seeds, sampled rates": median_sampled,
     "× best control, exact rates": over_best_exact,
     "× best control, sampled rates": over_best_sampled,
+    "× best control, seeds at 1 or at 1e-11": over_best_bimodal,
+    "no false gain, 45 % of the seeds at 1, the others at 1e-11": no_false_gain,
     "ratio of two rows, exact rates": ratio_exact,
     "ratio of two rows, sampled rates": ratio_sampled,
     "P(first above second)": probability,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from reports import stats
-from reports.board.rates import Rates, area
+from reports.board.rates import Rates, area, fields
 from reports.board.row import Row
 from reports.read import select
 from suite import registry
@@ -109,14 +109,15 @@ Which = Callable[[Entrant], Rates]
 def headline(entrant: Entrant, rivals: Sequence[Entrant]) -> dict[str, Any]:
     """The fields of a row on the best oracle-free controls that serve it and the improvement over them.
 
-    The control shown is the one with the largest geometric mean, of the final success rate or of the match. The
-    interval is against the best, whichever truly is: it takes in every control that can be tested.
+    The control shown is the one with the largest median, of the final success rate or of the match. The interval is
+    against the best, whichever truly is: it takes in every control that can be tested.
     """
     level, best, over = _over_best(entrant, rivals, lambda one: one.final)
     match_level, match_best, match_over = _over_best(entrant, rivals, lambda one: one.match)
-    chance = None
+    chance: tuple[float | None, float | None, float | None] | None = None
     if best is not None and not entrant.control and entrant.finished:
-        chance = stats.probability_of_improvement(entrant.final.sample.values, best.final.sample.values)
+        mine, its = entrant.final.sample, best.final.sample
+        chance = stats.probability_of_improvement(mine.values, its.values, control_known=its.known)
     return {
         "best_control": best.name if best else None,
         "best_control_rate": level,
@@ -126,20 +127,21 @@ def headline(entrant: Entrant, rivals: Sequence[Entrant]) -> dict[str, Any]:
         "match_best_control_rate": match_level,
         **_improvement("match_over_control", match_over),
         "collapsed": _collapsed(over, match_over),
-        "probability_of_improvement": chance[0] if chance else None,
+        **fields("probability_of_improvement", stats.Estimate(*(chance or (None, None, None)))),
+        **fields("below_base_share", entrant.final.below_base()),
     }
 
 
 def _over_best(
     entrant: Entrant, rivals: Sequence[Entrant], which: Which
 ) -> tuple[float | None, Entrant | None, stats.Comparison]:
-    """(the best control's geometric mean, that control, the improvement over the best) of one of the two rates."""
-    known = [(level, rival) for rival in rivals if (level := which(rival).geomean.value) is not None]
+    """(the best control's median, that control, the improvement over the best) of one of the two rates."""
+    known = [(level, rival) for rival in rivals if (level := which(rival).median.value) is not None]
     if not known:
         if entrant.records[0].identity.heldout == "off":
             note = "held-out measurement is off"
         else:
-            note = "no control with a success on every seed" if rivals else "no oracle-free control ran here"
+            note = "no control with a success on half of its seeds" if rivals else "no oracle-free control ran here"
         return None, None, stats.Comparison(None, None, None, note)
     level, best = max(known, key=lambda pair: pair[0])
     contenders = [which(one).sample for one in rivals if one is best or _testable(which(one))]
@@ -168,10 +170,11 @@ def _testable(control: Rates) -> bool:
 
 def _caveats(best: Entrant, rivals: Sequence[Entrant]) -> str:
     contenders = [one for one in rivals if one is best or _testable(one.final)]
-    level, base = best.final.geomean.value or 0.0, best.final.base.value
+    level, base = best.final.median.value or 0.0, best.final.base.value
     caveats = ["it is below the base"] if base is not None and level < base else []
-    bounds = {rival.name: rival.final.upper for rival in rivals if rival.final.upper is not None}
-    caveats += [f"{name} is only known to be below {end:.2g}" for name, end in bounds.items() if end > level]
+    unseen = [rival for rival in rivals if rival.final.median.value is None]
+    bounds = {rival.name: stats.median(rival.final.sample.highs) for rival in unseen}
+    caveats += [f"{name} is only known to be below {end:.2g}" for name, end in bounds.items() if end and end > level]
     few = [rival.name for rival in rivals if rival.final.sample.values and rival not in contenders]
     caveats += [f"not in the interval, fewer than {stats.MIN_SEEDS} seeds: {', '.join(few)}"] if few else []
     return "; ".join(caveats)
@@ -246,7 +249,6 @@ def _row(entrant: Entrant, rivals: Sequence[Entrant], rank: stats.Rank | None) -
         rank=rank.value if rank else None,
         rank_low=rank.low if rank else None,
         rank_high=rank.high if rank else None,
-        success_final_median=final.seen(stats.median(final.sample.values)),
         success_final_std=final.seen(stats.sd(final.sample.values)),
         success_final_iqm=final.seen(stats.iqm(final.sample.values)),
         success_final_seeds=final.seeds,
@@ -327,5 +329,5 @@ def _all_verified(finished: Sequence[FinishedRecord]) -> bool | None:
 
 
 def _order(row: Row) -> tuple[Any, ...]:
-    rate, upper = row.success_final_geomean, row.success_final_upper
+    rate, upper = row.success_final_median, row.success_final_upper
     return (*row.setting, row.control, rate is None, -(rate or 0.0), -(upper or 0.0), row.name)

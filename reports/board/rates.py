@@ -9,6 +9,8 @@ from typing import Any
 
 from reports import stats
 from reports.stats import Estimate, Sample
+from reports.stats.sample import SAME
+from suite.measure.intervals import clopper_pearson
 from suite.store import schema
 from suite.store.records import FinishedRecord
 
@@ -47,10 +49,28 @@ class Rates:
     def geomean(self) -> Estimate:
         return _probability(stats.geometric_mean(self.sample))
 
+    @functools.cached_property
+    def median(self) -> Estimate:
+        return stats.median_estimate(self.sample)
+
     @property
     def upper(self) -> float | None:
         """The upper end of the geometric mean, where a seed without a success leaves no value."""
         return self.geomean.high if self.geomean.value is None else None
+
+    def below_base(self) -> Estimate:
+        """The share of seeds that end below the pre-trained model; a seed that may lie on either side opens it.
+
+        Clopper-Pearson's interval: its lower end of the seeds surely below, its upper end of those not surely above.
+        """
+        n = len(self.sample)
+        low, value, high = self.base.low, self.base.value, self.base.high
+        if not n or low is None or value is None or high is None:
+            return stats.Estimate(None, None, None)
+        surely = sum(end < low * (1 - SAME) for end in self.sample.highs)
+        maybe = sum(start < high * (1 - SAME) for start in self.sample.lows)
+        share = sum(rate < value * (1 - SAME) for rate in self.sample.values) / n
+        return stats.Estimate(share, clopper_pearson(surely, n)[0], clopper_pearson(maybe, n)[1])
 
     def seen(self, value: float | None) -> float | None:
         """`value`, a summary of these rates, unless it is a zero that stands for not having seen a success."""
@@ -60,19 +80,20 @@ class Rates:
         """The fields of a row that final and best rates have in common."""
         mean = self.seen(stats.mean(self.sample.values))
         return {
-            **_fields(f"success_{which}_geomean", self.geomean),
+            **fields(f"success_{which}_geomean", self.geomean),
+            **fields(f"success_{which}_median", self.median),
             f"success_{which}_upper": self.upper,
             f"success_{which}_mean": mean,
-            **_fields(f"improvement_{which}_geomean", self.geomean.over(self.base)),
+            **fields(f"improvement_{which}_geomean", self.geomean.over(self.base)),
             f"improvement_{which}_mean": mean / self.base.value if mean is not None and self.base.value else None,
         }
 
     def as_match(self) -> dict[str, Any]:
         """The fields of a row on the match, where these are matches and no success rates."""
         return {
-            **_fields("match_final_geomean", self.geomean),
+            **fields("match_final_geomean", self.geomean),
             "match_final_upper": self.upper,
-            "match_final_median": self.seen(stats.median(self.sample.values)),
+            **fields("match_final_median", self.median),
             "match_final_seeds": self.seeds,
             "match_final_seeds_low": self.lows,
             "match_final_seeds_high": self.highs,
@@ -81,12 +102,12 @@ class Rates:
     def deployed(self) -> dict[str, Any]:
         """The fields of a row on the final policy in use: pass@k and evaluations to the first success."""
         rate = self.geomean
-        fields: dict[str, Any] = {}
+        made: dict[str, Any] = {}
         for k in PASS_AT:
             ends = (stats.pass_at(k, end) for end in (rate.value, rate.low, rate.high))
-            fields |= _fields(f"pass_at_{k}", Estimate(*ends))
+            made |= fields(f"pass_at_{k}", Estimate(*ends))
         waits = (stats.expected_evaluations(end) for end in (rate.value, rate.high, rate.low))
-        return fields | _fields("expected_evaluations", Estimate(*waits))
+        return made | fields("expected_evaluations", Estimate(*waits))
 
 
 def _unseen(point: schema.Estimate) -> bool:
@@ -108,7 +129,7 @@ def area(records: Sequence[FinishedRecord]) -> dict[str, Any]:
                 stats.area_over_log_nre(nre, [point.high for point in curve], budget),
             )
         )
-    return _fields("success_auc_geomean", _probability(stats.geometric_mean(_sample(areas, len(areas)))))
+    return fields("success_auc_geomean", _probability(stats.geometric_mean(_sample(areas, len(areas)))))
 
 
 def _sample(ends: Sequence[tuple[float | None, float | None, float | None]], seeds: int) -> Sample:
@@ -123,5 +144,6 @@ def _probability(estimate: Estimate) -> Estimate:
     return dataclasses.replace(estimate, high=None if estimate.high is None else min(1.0, estimate.high))
 
 
-def _fields(name: str, estimate: Estimate) -> dict[str, Any]:
+def fields(name: str, estimate: Estimate) -> dict[str, Any]:
+    """The three fields of a row on an estimate."""
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

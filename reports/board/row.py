@@ -46,7 +46,7 @@ class Row:
     base_rate_low: float | None
     base_rate_high: float | None
     rank: float | None
-    """By the geometric mean of the final rate, among all rows of the setting; ties share a mean rank."""
+    """By the median of the final rate, among all rows of the setting; ties share a mean rank."""
     rank_low: int | None
     """95 % interval, of all rows of the setting at once: from Holm-corrected tests between them."""
     rank_high: int | None
@@ -58,6 +58,9 @@ class Row:
     """The upper end of that interval, where a seed without a success in its held-out sample leaves no mean."""
     success_final_mean: float | None
     success_final_median: float | None
+    """With its 95 % interval by order statistics; None where half of the runs saw no success."""
+    success_final_median_low: float | None
+    success_final_median_high: float | None
     success_final_std: float | None
     success_final_iqm: float | None
     """Interquartile mean; None below four seeds."""
@@ -71,6 +74,9 @@ class Row:
     success_best_geomean_high: float | None
     success_best_upper: float | None
     success_best_mean: float | None
+    success_best_median: float | None
+    success_best_median_low: float | None
+    success_best_median_high: float | None
     best_selected_on: str | None
     """`half`: chosen on one held-out half and measured on the other; `same`: on the same, so optimistic."""
     improvement_final_geomean: float | None
@@ -84,14 +90,14 @@ class Row:
     improvement_best_geomean_high: float | None
     improvement_best_mean: float | None
     best_control: str | None
-    """The control with the largest geometric mean of the final rate, in the same setting."""
+    """The control with the largest median of the final rate, in the same setting."""
     best_control_rate: float | None
-    """That geometric mean."""
+    """That median."""
     best_control_note: str
     """What to know about it: it lies below the base, or another may be better."""
     improvement_over_control: float | None
-    """Ratio of the geometric means of the final rates, with a 95 % interval against the best control, whichever
-    truly is the best: Welch's t-intervals on logs, corrected for the number of controls."""
+    """Ratio of the medians of the final rates, with a 95 % interval against the best control, whichever truly is the
+    best: order statistics, corrected for the number of controls."""
     improvement_over_control_low: float | None
     improvement_over_control_high: float | None
     improvement_over_control_note: str
@@ -102,12 +108,14 @@ class Row:
     match_final_geomean_high: float | None
     match_final_upper: float | None
     match_final_median: float | None
+    match_final_median_low: float | None
+    match_final_median_high: float | None
     match_final_seeds: tuple[float | None, ...]
     """Each seed's, in the order of `seed_list`, with the ends of its interval."""
     match_final_seeds_low: tuple[float | None, ...]
     match_final_seeds_high: tuple[float | None, ...]
     match_best_control: str | None
-    """The control with the largest geometric mean of the match."""
+    """The control with the largest median of the match."""
     match_best_control_rate: float | None
     match_over_control: float | None
     """As `improvement_over_control`, of the match."""
@@ -118,8 +126,14 @@ class Row:
     """The success rate is surely above the best control's and the match is not: few successes, written often. None
     where one of the two is not tested."""
     probability_of_improvement: float | None
-    """P(a seed of this method ends above a seed of `best_control`), ties one half; no interval, since the
-    control was chosen on the same seeds."""
+    """P(a seed of this method ends above a seed of `best_control`), ties one half, with its 95 % interval, which takes
+    that control as given."""
+    probability_of_improvement_low: float | None
+    probability_of_improvement_high: float | None
+    below_base_share: float | None
+    """Share of the seeds that end below the pre-trained model, with Clopper-Pearson's interval."""
+    below_base_share_low: float | None
+    below_base_share_high: float | None
     success_auc_geomean: float | None
     """Area under the success rate over log NRE from 1 to the budget, over log budget: a mean rate."""
     success_auc_geomean_low: float | None

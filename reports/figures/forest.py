@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CAPTION = (
     "Left: final success rate, how often a method succeeds, over that of the best oracle-free control. Right: the "
-    "posterior match, how much of what succeeds it covers, over the best control's. Geometric means over seeds with "
+    "posterior match, how much of what succeeds it covers, over the best control's. Medians over seeds with "
     "95 % intervals. "
     "A whisker that crosses 1 is no evidence of a gain. Hollow, without whisker: too few seeds to test. Arrow: beyond "
     "the axis. Of several configurations of a method the one with the most seeds is shown, then the first of the table."

@@ -22,18 +22,18 @@ def counts(records: Sequence[Record], rows: Sequence[Row]) -> str:
 
 def headline(block: Sequence[Row]) -> str:
     """Which method of a setting ends highest, by how much, and how sure that is."""
-    methods = [row for row in block if not row.control and row.success_final_geomean]
+    methods = [row for row in block if not row.control and row.success_final_median]
     if not methods:
         return "No method here has a known final success rate."
-    best = max(methods, key=lambda row: row.success_final_geomean or 0.0)
-    low, high = best.success_final_geomean_low, best.success_final_geomean_high
+    best = max(methods, key=lambda row: row.success_final_median or 0.0)
+    low, high = best.success_final_median_low, best.success_final_median_high
     sure = "" if low is None or high is None or low == high else f"95 % interval {number(low)} to {number(high)}, "
     text = (
         f"After {best.budget:,} evaluations {best.name} ends highest: a sample succeeds with probability "
-        f"{number(best.success_final_geomean)} ({sure}geometric mean over {_some(best.seeds, 'seed')})"
+        f"{number(best.success_final_median)} ({sure}median over {_some(best.seeds, 'seed')})"
     )
-    if best.improvement_final_geomean:
-        text += f", {_times(best.improvement_final_geomean)} the pre-trained model"
+    if best.base_rate:
+        text += f", {_times((best.success_final_median or 0.0) / best.base_rate)} the pre-trained model"
     return plain(f"{text}. {_over_control(best)}")
 
 
@@ -73,9 +73,9 @@ def remarks(block: Sequence[Row]) -> list[str]:
             f"Model compute: from {number(least.flops_mean)} FLOPs, {number(least.seconds_mean)} s ({least.name}), "
             f"to {number(most.flops_mean)}, {number(most.seconds_mean)} s ({most.name})."
         )
-    diverse = [row for row in block if row.success_final_geomean and row.effective_successes is not None]
+    diverse = [row for row in block if row.success_final_median and row.effective_successes is not None]
     if diverse:
-        top = max(diverse, key=lambda row: row.success_final_geomean or 0.0)
+        top = max(diverse, key=lambda row: row.success_final_median or 0.0)
         lines.append(
             f"Diversity: the successes of {top.name}, the highest final rate of all rows, are worth "
             f"{number(top.effective_successes)} equally likely ones."

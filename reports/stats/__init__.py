@@ -1,11 +1,11 @@
 """Statistics of the report: pure functions, their sources in their docstrings, their coverage in docs/statistics.md.
 
-One value per seed. A few seeds of a success rate are skewed (log-SD 1.3 to 1.8), so the interval-bearing
-summary is the geometric mean, and arithmetic means carry no interval. ``None`` is unknown or censored and
-never a zero.
+One value per seed. A few seeds of a success rate are skewed (log-SD 1.3 to 1.8) or fall into two groups, so verdicts
+rest on medians and order statistics. The geometric mean describes; arithmetic means carry no interval. ``None`` is
+unknown or censored and never a zero.
 
-`within` looks at one run, `summary` at the seeds of one row, `comparison` at two rows and more, `survival` at
-censored times, `ranks` at the order of rows, `across` at several tasks.
+`within` looks at one run, `summary` at the seeds of one row, `medians` at a row and the best control, `comparison` at
+two rows, `survival` at censored times, `ranks` at the order of rows, `across` at several tasks.
 """
 
 from reports.stats.across import iqm_interval, mean_rank
@@ -14,9 +14,9 @@ from reports.stats.comparison import (
     Comparison,
     compare,
     holm,
-    over_best,
     probability_of_improvement,
 )
+from reports.stats.medians import median_estimate, over_best
 from reports.stats.ranks import MOST_ROWS, Pair, Rank, pairs, ranks
 from reports.stats.sample import Sample, identical
 from reports.stats.summary import Estimate, geometric_mean, iqm, mean, median, sd
@@ -44,6 +44,7 @@ __all__ = [
     "mean",
     "mean_rank",
     "median",
+    "median_estimate",
     "nre_to",
     "over_best",
     "pairs",

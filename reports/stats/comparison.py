@@ -1,4 +1,4 @@
-"""Two rows and more: ratios of geometric means, tests, the probability of improvement."""
+"""Two rows: the ratio of geometric means with its test, the probability of improvement."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def compare(method: Sample, control: Sample, level: float = 0.95, *, upper_level
     unseen = [name for name, side in sides.items() if min(side.values) <= 0]
     value = None if unseen else exp(moments(logs(method.values)).mean - moments(logs(control.values)).mean)
     if method.known and control.known:
-        return Comparison(value, value, value, _verdict(value, value, unseen))
+        return Comparison(value, value, value, verdict(value, value, unseen))
     below = _welch(method, method.low_moments, control, control.high_moments)
     above = _welch(method, method.high_moments, control, control.low_moments)
     low, high = _quantile(below, (1 - level) / 2), _quantile(above, (1 + (upper_level or level)) / 2)
@@ -69,31 +69,7 @@ def compare(method: Sample, control: Sample, level: float = 0.95, *, upper_level
         return Comparison(value, low, high, f"untestable: {' and '.join(few)}, {MIN_SEEDS} seeds needed")
     if low is None and high is None:
         return Comparison(value, None, None, "no spread between sampled seeds: no interval")
-    return Comparison(value, low, high, _verdict(low, high, unseen), _p_value(below, above))
-
-
-def over_best(method: Sample, controls: Sequence[Sample], level: float = 0.95) -> Comparison:
-    """Ratio of a row's geometric mean to that of the best of several controls, whichever truly is the best.
-
-    The ratio to the best is the smallest of the ratios. So its lower end is the smallest of their lower ends
-    at `level`, and its upper end the smallest of their upper ends at 1 - (1 - level) / controls (Bonferroni):
-    it covers at least `level`, which an interval against the control that happens to look best does not.
-    The value is the ratio to the control with the largest geometric mean.
-
-    Source: multiple comparisons with the best: Hsu, Multiple Comparisons (1996), chapter 4.
-    """
-    upper_level = 1 - (1 - level) / len(controls)
-    made = [compare(method, control, level, upper_level=upper_level) for control in controls]
-    valued = [one for one in made if one.value is not None]
-    value = min((one.value for one in valued if one.value is not None), default=None)
-    lows = [one.low for one in made]
-    highs = [one.high for one in made if one.high is not None]
-    low = None if None in lows else min(low for low in lows if low is not None)
-    high = min(highs, default=None)
-    blocked = next((one for one in made if one.untestable or one.low is None), None)
-    if blocked is not None:
-        return Comparison(value, low, high, blocked.note)
-    return Comparison(value, low, high, _verdict(low, high, ["method"] if value is None else []))
+    return Comparison(value, low, high, verdict(low, high, unseen), _p_value(below, above))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -187,7 +163,8 @@ def _p_value(below: _Welch | float | None, above: _Welch | float | None) -> floa
     return 1.0
 
 
-def _verdict(low: float | None, high: float | None, unseen: Sequence[str]) -> str:
+def verdict(low: float | None, high: float | None, unseen: Sequence[str]) -> str:
+    """What an interval of a ratio says, in words; `unseen` are the sides with a seed that saw no success."""
     if high is not None and high < 1:
         return "interval below 1: worse than the control"
     if low is not None and low > 1:

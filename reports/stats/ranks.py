@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from reports.stats.comparison import Comparison, compare, holm
 from reports.stats.sample import Sample, identical
-from reports.stats.summary import geometric_mean
+from reports.stats.summary import median
 
 MOST_ROWS = 60
 """More rows than these are not tested against each other: a sweep's hundreds leave no power after Holm."""
@@ -50,9 +50,9 @@ class Rank:
 
 
 def ranks(samples: Sequence[Sample], found: Sequence[Pair], level: float = 0.95) -> list[Rank | None]:
-    """The rank of each row by geometric mean, (rows,); None for a row without rates.
+    """The rank of each row by the median of its seeds, (rows,); None for a row without rates.
 
-    Ties share the mean of their places; rows in which a run saw no success share the last ones. The interval
+    Ties share the mean of their places. The interval
     goes from 1 + the rows that are significantly better to the rows - those significantly worse: with all
     pairs Holm-corrected, the intervals of all rows hold at once with at least `level`. Nothing is assumed of a
     pair that cannot be tested, so a row with too few seeds may have any rank.
@@ -63,7 +63,7 @@ def ranks(samples: Sequence[Sample], found: Sequence[Pair], level: float = 0.95)
     Source: Mogstad, Romano, Shaikh and Wilhelm, Review of Economic Studies 91 (2024), with Holm's p-values.
     """
     entered = [i for i, sample in enumerate(samples) if sample.values]
-    levels = {i: geometric_mean(samples[i]).value or 0.0 for i in entered}
+    levels = {i: median(samples[i].values) or 0.0 for i in entered}
     better, worse = dict.fromkeys(entered, 0), dict.fromkeys(entered, 0)
     for pair in found:
         if pair.differs(level):

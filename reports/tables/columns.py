@@ -29,8 +29,31 @@ def _final(row: Row) -> str:
     return rate(row.success_final_geomean, row.success_final_upper)
 
 
+def _median(row: Row) -> str:
+    return rate(row.success_final_median, _upper(row, stats.median))
+
+
+def _median_interval(row: Row) -> str:
+    ends = row.success_final_median_low, row.success_final_median_high
+    return _median(row) if row.success_final_median is None else interval(row.success_final_median, *ends)
+
+
+def _share(row: Row, name: str) -> str:
+    value, low, high = (getattr(row, name + end) for end in ("", "_low", "_high"))
+    return number(value) if low is None else interval(value, low, high, 2)
+
+
 def _over_base(row: Row) -> str:
     return rate(row.improvement_final_geomean, row.improvement_final_geomean_high)
+
+
+def _median_over_base(row: Row) -> str:
+    """The median over the base rate, or its upper end where half of the runs saw no success."""
+    if not row.base_rate:
+        return NONE
+    value, upper = row.success_final_median, _upper(row, stats.median)
+    bound = upper / row.base_rate_low if upper is not None and row.base_rate_low else None
+    return rate(None if value is None else value / row.base_rate, bound)
 
 
 def untestable(row: Row) -> bool:
@@ -74,6 +97,16 @@ def _brief_over_control(row: Row) -> str:
 
 def _match(row: Row) -> str:
     return rate(row.match_final_geomean, row.match_final_upper)
+
+
+def _match_median(row: Row) -> str:
+    upper = stats.median([high for high in row.match_final_seeds_high if high is not None])
+    return rate(row.match_final_median, upper)
+
+
+def _match_median_interval(row: Row) -> str:
+    ends = row.match_final_median_low, row.match_final_median_high
+    return _match_median(row) if row.match_final_median is None else interval(row.match_final_median, *ends)
 
 
 def _match_interval(row: Row) -> str:
@@ -129,16 +162,16 @@ def _reached(value: float | None, seeds: int | None) -> str:
 SUCCESS: Columns = {
     "method": _method,
     "rank": _rank,
-    "final": _final,
-    "× base": _over_base,
+    "final": _median,
+    "× base": _median_over_base,
     "× best control": _brief_over_control,
 }
 BOTH: Columns = {
     "method": _method,
     "rank": _rank,
-    "success": _final,
+    "success": _median,
     "× best control": _brief_over_control,
-    "match": _match,
+    "match": _match_median,
     "× best in match": _brief_match_over_control,
 }
 
@@ -155,8 +188,8 @@ def has_match(block: Sequence[Row]) -> bool:
 
 MATCH: Columns = {
     "method": _method,
-    "match, geo. mean [95 %]": _match_interval,
-    "median": lambda row: rate(row.match_final_median),
+    "match, median [95 %]": _match_median_interval,
+    "geo. mean [95 %]": _match_interval,
     "× best control in match [95 %]": _match_over_control,
     "what it says": lambda row: "collapsed" if row.collapsed else row.match_over_control_note,
 }
@@ -176,14 +209,15 @@ WORK: Columns = {
 RATES: Columns = {
     "method": _method,
     "seeds": _seeds,
-    "final, geo. mean [95 %]": _final_interval,
-    "median": lambda row: rate(row.success_final_median, _upper(row, stats.median)),
+    "final, median [95 %]": _median_interval,
+    "geo. mean [95 %]": _final_interval,
     "IQM": lambda row: rate(row.success_final_iqm, _upper(row, stats.iqm)),
     "mean": lambda row: rate(row.success_final_mean, _upper(row, stats.mean)),
     "SD": lambda row: number(row.success_final_std),
     "× base, geo. mean [95 %]": _over_base_interval,
     "× base, mean": lambda row: number(row.improvement_final_mean),
-    "P(above best control)": lambda row: number(row.probability_of_improvement),
+    "P(above best control) [95 %]": lambda row: _share(row, "probability_of_improvement"),
+    "below base [95 %]": lambda row: _share(row, "below_base_share"),
     "best (oracle-selected), geo. mean": lambda row: rate(row.success_best_geomean, row.success_best_upper),
     "area over log NRE [95 %]": _area,
     "estimator": lambda row: row.estimator or NONE,

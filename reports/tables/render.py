@@ -22,7 +22,7 @@ from reports.tables.text import cell_of_csv, plain, rate, text_of_csv
 
 MEANING = (
     "× best control is the headline, of two rates: how often a method's final policy succeeds (success), and how "
-    "close it is to the prior conditioned on success (match, on the same scale). Each is the geometric mean over "
+    "close it is to the prior conditioned on success (match, on the same scale). Each is the median over seeds, over "
     "that of the best oracle-free control, with a 95 % interval that holds whichever control truly is the best. One "
     f"that includes 1 is no evidence of a gain; below {MIN_SEEDS} seeds on a side that varies, nothing is tested. "
     "A method wins where both intervals are above 1. Collapsed: success is above the control and match is not, "
@@ -30,10 +30,11 @@ MEANING = (
 )
 LEGEND = (
     MEANING,
-    "[a, b] is a 95 % interval. Those of geometric means are t-intervals of the mean logarithm over seeds, widened "
+    "[a, b] is a 95 % interval. Those of medians are order statistics ([lowest, highest] of 8 seeds), which assume no "
+    "law of the seeds. Those of geometric means are t-intervals of the mean logarithm over seeds, widened "
     "by each run's own Clopper-Pearson interval; arithmetic and interquartile means have none. What each really "
     "covers stands in docs/statistics.md.",
-    "Ranks are by the geometric mean of the final rate, controls included. The intervals hold for all rows of a "
+    "Ranks are by the median of the final rate, controls included. The intervals hold for all rows of a "
     f"table at once; a row with fewer than {MIN_SEEDS} seeds may have any rank. The tests behind them are in "
     "significance.md.",
     "The best rate is the cumulative best over the curve. It is *oracle-selected*: chosen by held-out "

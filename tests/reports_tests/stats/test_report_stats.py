@@ -186,21 +186,54 @@ def test_a_control_without_successes_is_surely_worse_than_a_method_with_many() -
     assert made.note == "interval above 1"
 
 
-def test_the_best_of_one_control_is_that_control() -> None:
-    one = Sample.computed(NINE)
-    compared = stats.compare(Sample.computed(TEN), one)
-    best = stats.over_best(Sample.computed(TEN), [one])
-    assert (best.value, best.low, best.high) == (compared.value, compared.low, compared.high)
+EIGHT = [0.01, 0.02, 0.03, 0.04, 0.06, 0.07, 0.08, 0.09]
 
 
-def test_the_interval_over_the_best_of_two_controls_by_hand() -> None:
-    method, controls = Sample.computed(TEN), [Sample.computed(NINE), Sample.computed([0.5 * x for x in TEN])]
-    made = stats.over_best(method, controls)
-    alone = [stats.compare(method, control) for control in controls]
-    corrected = [stats.compare(method, control, 0.975) for control in controls]
-    assert made.value == pytest.approx(reference.gmean(TEN) / reference.gmean(NINE))  # NINE's is the larger mean
-    assert made.low == min(one.low for one in alone if one.low is not None)
-    assert made.high == min(one.high for one in corrected if one.high is not None)
+def test_the_interval_of_a_median_by_hand() -> None:
+    made = stats.median_estimate(Sample.computed(EIGHT[::-1]))
+    assert (made.value, made.low, made.high) == (pytest.approx(0.05), 0.01, 0.09)  # P(Bin(8, 1/2) < 2) = 9/256 > 0.025
+    ten = stats.median_estimate(Sample.computed([*EIGHT, 0.1, 0.2]))
+    assert (ten.low, ten.high) == (0.02, 0.1)  # P(Bin(10, 1/2) < 2) = 11/1024
+    few = stats.median_estimate(Sample.computed(EIGHT[:5]))
+    assert (few.low, few.high) == (None, None)  # P(Bin(5, 1/2) < 1) = 1/32
+
+
+def test_the_interval_of_a_median_takes_the_runs_own_intervals_in() -> None:
+    lows, highs = [x / 2 for x in EIGHT], [2 * x for x in EIGHT]
+    made = stats.median_estimate(Sample(EIGHT, lows, highs))
+    assert (made.low, made.high) == (0.005, 0.18)
+    unseen = stats.median_estimate(Sample([0.0] * 8, [0.0] * 8, [0.1] * 8))
+    assert (unseen.value, unseen.low, unseen.high) == (None, 0.0, 0.1)
+
+
+def test_over_the_best_control_by_hand() -> None:
+    method = Sample.computed(EIGHT)
+    flat, varying = Sample.computed([0.005] * 8), Sample.computed([x / 4 for x in EIGHT])
+    made = stats.over_best(method, [flat])
+    assert (made.value, made.low, made.high) == (pytest.approx(10), pytest.approx(2), pytest.approx(18))
+    assert made.note == "interval above 1"
+    made = stats.over_best(method, [flat, varying])  # its median is 0.0125, between 0.0025 and 0.0225
+    assert (made.value, made.low) == (pytest.approx(4), pytest.approx(0.01 / 0.0225))
+    assert made.high == pytest.approx(0.09 / 0.005)  # the larger of the controls' lower ends
+    assert made.note == "interval includes 1: no evidence of a difference"
+
+
+def test_many_controls_share_what_the_method_leaves() -> None:
+    """1/256 for the method, and 1/256 for each of five of the 0.025; a sixth cannot be bounded from 8 seeds."""
+    method, control = Sample.computed(EIGHT), Sample.computed([x / 1000 for x in EIGHT])
+    five, six = (stats.over_best(method, [control] * count) for count in (5, 6))
+    assert five.high == pytest.approx(9000)
+    assert (six.high, six.low) == (None, five.low)
+
+
+def test_zeros_do_not_block_a_verdict() -> None:
+    control = Sample.computed([0.0, *EIGHT[1:]])
+    dead = stats.over_best(Sample.computed([0.0] * 8), [control, Sample.computed([0.005] * 8)])
+    assert (dead.value, dead.low, dead.high, dead.note) == (0, 0, 0, "interval below 1: worse than the control")
+    alive = stats.over_best(Sample.computed([1.0] * 8), [control])
+    assert (alive.low, alive.note) == (pytest.approx(1 / 0.09), "interval above 1")
+    some = stats.over_best(Sample.computed([1.0] * 7 + [1e-11]), [control])
+    assert some.note == "interval includes 1: no evidence of a difference"  # 12.5 % of the seeds say nothing of it
 
 
 def test_holms_correction_by_hand() -> None:
