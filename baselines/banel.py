@@ -25,6 +25,8 @@ from suite.oracle import Oracle
 from suite.policy import Acceptance, Filtered, Generator, Policy, Round, fit_counts, sample_counts
 from suite.seeding import Streams
 
+USES = "failures"
+
 
 @dataclass(frozen=True)
 class Config:

@@ -18,6 +18,8 @@ from suite.oracle import Oracle
 from suite.policy import Generator, Policy, Round
 from suite.seeding import Streams
 
+USES = "nothing"
+
 
 @dataclass(frozen=True)
 class Config(banel.Config):

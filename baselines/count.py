@@ -22,6 +22,8 @@ from suite.oracle import Oracle
 from suite.policy import Generator, Round
 from suite.seeding import Streams
 
+USES = "failures"
+
 
 @dataclass(frozen=True)
 class Config(NoveltyConfig):

@@ -21,6 +21,8 @@ from suite.oracle import Oracle
 from suite.policy import Generator, Round
 from suite.seeding import Streams
 
+USES = "failures"
+
 
 @dataclass(frozen=True)
 class Config(NoveltyConfig):

@@ -16,6 +16,8 @@ from suite.oracle import Oracle
 from suite.policy import Generator, Round, fit_counts, sample_counts
 from suite.seeding import Streams
 
+USES = "nothing"
+
 
 @dataclass(frozen=True)
 class Config:

@@ -9,6 +9,8 @@ from suite.oracle import Oracle
 from suite.policy import Generator, Round
 from suite.seeding import Streams
 
+USES = "nothing"
+
 
 @dataclass(frozen=True)
 class Config:

@@ -28,6 +28,7 @@ from suite import plugins, sources
 from suite.config import nearest, specs
 from suite.errors import UserError, one_line
 from suite.global_state import restored
+from suite.protocol import WORKS_UNDER, Uses
 from suite.store.schema import Estimate, TaskIdentity, Tuning
 
 Kind = Literal["task", "baseline"]
@@ -65,6 +66,19 @@ def tags(task_id: str) -> tuple[str, ...]:
     check_layout()
     table: dict[str, tuple[str, ...]] = importlib.import_module("tasks").TAGS
     return table.get(task_id, ())
+
+
+def uses(entry: Entry) -> Uses | None:
+    """What a baseline learns from, as the constant `USES` of its file says; None where it says nothing.
+
+    Raises:
+        UserError: it says something else than :data:`suite.protocol.Uses`.
+    """
+    said = getattr(sys.modules.get(entry.target.__module__), "USES", None)
+    if said is not None and said not in WORKS_UNDER:
+        known = ", ".join(map(repr, WORKS_UNDER))
+        raise UserError(f"baseline {entry.id!r}: USES = {said!r}; write one of {known}")
+    return typing.cast("Uses | None", said)
 
 
 def tuning_of_defaults(entry: Entry) -> Tuning | None:
@@ -212,6 +226,14 @@ def title(kind: Kind, ref: str) -> str:
     named = [n for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef) and n.name == name]
     own, whole = ast.get_docstring(named[0]) if named else None, ast.get_docstring(tree)
     return ((own or whole if kind == "task" else whole or own) or "").partition("\n")[0]
+
+
+def uses_of(ref: str) -> str | None:
+    """The constant `USES` of a baseline's file; nothing is imported."""
+    for node in ast.parse(locate("baseline", ref).read_bytes()).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["USES"]:
+            return str(ast.literal_eval(node.value))
+    return None
 
 
 def failure(path: Path, error: BaseException) -> str:

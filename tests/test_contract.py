@@ -26,8 +26,10 @@ from baselines import BASELINES, CONTROLS
 from suite import config as configs
 from suite import registry
 from suite import task as engine
+from suite.errors import UserError
 from suite.oracle import Oracle
 from suite.policy import Generator, Policy, Tempered
+from suite.protocol import PROTOCOLS, WORKS_UNDER
 from suite.store.records import Record, canonical
 from suite.store.schema import plain
 from suite.task import Task
@@ -314,7 +316,8 @@ SMALL: dict[str, Any] = {"batch": 100, "pool": 300, "features": 8, "predictor_ep
 def run(name: str, results: Path, task: str = "gaussian-v1", **options: Any) -> Record:
     fields = {spec.name for spec in configs.specs(registry.load("baseline", name).config_class)}
     config = {field: value for field, value in SMALL.items() if field in fields}
-    options = {"budget": 400, "results": results, "tracking": "off"} | options
+    weakest = WORKS_UNDER[registry.uses(registry.load("baseline", name)) or "rewards"][0]
+    options = {"budget": 400, "results": results, "tracking": "off", "protocol": weakest} | options
     return suite.run(task, name, config=config, **options)
 
 
@@ -357,6 +360,20 @@ def test_a_baseline_is_the_same_twice(tmp_path: Path, name: str) -> None:
 
 
 @every_baseline
+def test_a_baseline_says_what_it_uses_and_runs_where_it_is_shown(tmp_path: Path, name: str) -> None:
+    said = registry.uses_of(name)
+    assert said is not None
+    assert registry.uses(registry.load("baseline", name)) == said
+    for protocol in set(PROTOCOLS) - set(WORKS_UNDER[said]):
+        with pytest.raises(UserError, match=f"{name} uses {said}, which --protocol {protocol} does not show"):
+            run(name, tmp_path, protocol=protocol)
+    assert not list(tmp_path.iterdir())
+
+
+WITHHELD = [name for name in BASELINES if registry.uses_of(name) != "rewards"]
+
+
+@pytest.mark.parametrize("name", WITHHELD)
 def test_failures_only_withholds_every_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """16 of 64 codes succeed: nothing that the oracle returns does, and the record says how many there were."""
     returned: list[int] = []
@@ -368,7 +385,7 @@ def test_failures_only_withholds_every_success(tmp_path: Path, monkeypatch: pyte
         return failures
 
     monkeypatch.setattr(Oracle, "collect", listening)
-    record = run(name, tmp_path, f"{TOYS}:Codes", task_config={"codes": 64, "successes": 16})
+    record = run(name, tmp_path, f"{TOYS}:Codes", task_config={"codes": 64, "successes": 16}, protocol="failures-only")
     assert record.status == "finished", record.result.error
     winners = set(torch.randperm(64, generator=torch.Generator().manual_seed(0))[:16].tolist())
     assert not winners & set(returned)

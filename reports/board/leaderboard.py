@@ -233,6 +233,7 @@ def _row(entrant: Entrant, rivals: Sequence[Entrant], rank: stats.Rank | None) -
         baseline=first.baseline,
         config=entrant.config,
         control=entrant.control,
+        uses=next((record.meta.uses for record in finished), None),
         protocol=identity.protocol,
         duplicates=identity.duplicates,
         budget=identity.budget,
@@ -284,6 +285,7 @@ def _diversity(finished: Sequence[FinishedRecord]) -> dict[str, Any]:
 def _cost(finished: Sequence[FinishedRecord]) -> dict[str, Any]:
     spent = [record.result.compute.of_method() for record in finished]
     seconds = [record.meta.seconds for record in finished if record.meta.seconds is not None]
+    batches = [one for record in finished if (one := record.meta.smallest_batch) is not None]
     tuning = [record.meta.tuning for record in finished if record.meta.tuning is not None]
     return {
         "nre_mean": stats.mean([record.result.nre for record in finished]),
@@ -292,6 +294,7 @@ def _cost(finished: Sequence[FinishedRecord]) -> dict[str, Any]:
         "seconds_heldout_mean": stats.mean([one.heldout for one in seconds]),
         "flops_mean": stats.mean([one.flops for one in spent]),
         "tokens_mean": stats.mean([one.tokens for one in spent]),
+        "smallest_batch": min(batches, default=None),
         "tuning_nre": max((one.nre for one in tuning if one.nre is not None), default=None),
         "tuning_heldout": max((one.heldout for one in tuning if one.heldout is not None), default=None),
     }

@@ -27,6 +27,8 @@ class Row:
     """The same for the method, with device and threads."""
     control: bool
     """An oracle-free control: it learns from no evaluation."""
+    uses: str | None
+    """What the method says that it learns from: `nothing`, `failures`, `failures and counts`, `rewards`."""
     protocol: str
     duplicates: str
     budget: int
@@ -179,6 +181,8 @@ class Row:
     """Model compute of training, filtering and verifying, without held-out measurement."""
     tokens_mean: float | None
     """Tokens put through models, in the same phases."""
+    smallest_batch: int | None
+    """Of all runs, but each run's last: the fewer samples a batch has, the more the number of its failures tells."""
     tuning_nre: int | None
     """Evaluations that choosing this configuration had cost, as its tuning provenance says."""
     tuning_heldout: int | None

@@ -248,6 +248,8 @@ COST: Columns = {
     "seconds": lambda row: number(row.seconds_mean),
     "model FLOPs": lambda row: number(row.flops_mean),
     "model tokens": lambda row: number(row.tokens_mean),
+    "smallest batch": lambda row: count(row.smallest_batch),
+    "uses": lambda row: row.uses or NONE,
     "tuning NRE": lambda row: count(row.tuning_nre),
     "tuning held-out": lambda row: count(row.tuning_heldout),
 }

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from suite import task as tasks
 from suite.measure import estimators
+from suite.protocol import WITHHOLDING
 from suite.store import ledger, records
 from suite.store.ledger import Batch
 from suite.store.records import FinishedRecord
@@ -71,7 +72,7 @@ def of_counts(record: FinishedRecord, batches: Sequence[Batch]) -> list[Check]:
     """Budget, counts, first success and the verifier's compute."""
     summary = ledger.summarise(iter(batches))
     result, identity = record.result, record.identity
-    withheld = summary.successes if identity.protocol == "failures-only" else 0
+    withheld = summary.successes if identity.protocol in WITHHOLDING else 0
     tokens, flops = sum(batch.cost[0] for batch in batches), sum(batch.cost[1] for batch in batches)
     asked = result.compute.verifying
     return [

@@ -23,6 +23,7 @@ from suite.cells.spec import SETTINGS, CellSpec
 from suite.errors import BrokenCell, UserError
 from suite.global_state import restored
 from suite.measure import estimators, successes
+from suite.protocol import WORKS_UNDER
 from suite.store import records, schema
 from suite.store.records import FinishedRecord
 from suite.store.schema import rate_of
@@ -83,6 +84,7 @@ def identify(spec: CellSpec) -> Identity:
     task_entry, baseline_entry = registry.load("task", spec.task), registry.load("baseline", spec.baseline)
     task_config = configs.build(task_entry.config_class, spec.task_config)
     config = configs.build(baseline_entry.config_class, spec.config)
+    check_protocol(baseline_entry, spec.protocol)
     probe = kept_task(task_entry, task_config)
     assets = assets_of(task_entry, task_config, probe)
     resolved = dataclasses.replace(
@@ -112,6 +114,15 @@ def identify(spec: CellSpec) -> Identity:
         **resolved.settings(),
     )
     return Identity(content, task_entry, task_config, baseline_entry, config)
+
+
+def check_protocol(entry: registry.Entry, protocol: str) -> None:
+    """UserError where a baseline learns from what a protocol does not show."""
+    said = registry.uses(entry)
+    if said is not None and protocol not in (works := WORKS_UNDER[said]):
+        raise UserError(
+            f"{entry.id} uses {said}, which --protocol {protocol} does not show; use --protocol {' or '.join(works)}"
+        )
 
 
 def warn_of_earlier_engines(identities: Iterable[Identity], results: Path | str | None) -> None:

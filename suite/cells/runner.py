@@ -186,6 +186,9 @@ class _Run:
             seconds=schema.Seconds(**seconds, total=sum(seconds.values())),
             finished=datetime.now(UTC).isoformat(timespec="microseconds"),
             heldout_asked=asked,
+            uses=registry.uses(self.identity.baseline),
+            batches=summary.batches,
+            smallest_batch=summary.smallest,
             tracking=self.tracker.status,
         )
         result = self.result(error, summary, meter)

@@ -53,10 +53,14 @@ def command(refs: tuple[str, ...], as_json: bool, measure: str | None, config_fi
         if refs:
             _show_fields("task", task["id"], "--task.")
     if baselines:
-        click.echo(f"{'' if refs else chr(10)}baseline  (* control: spends no reward evaluation)")
+        click.echo(
+            f"{'' if refs else chr(10)}baseline  (* control: spends no reward evaluation)  [what others learn from]"
+        )
     for baseline in baselines:
         name = baseline["id"] + (" *" if baseline["control"] else "")
-        click.echo(textwrap.fill(baseline["title"], WIDTH, initial_indent=f"{name:<16}", subsequent_indent=" " * 16))
+        uses = "" if baseline["control"] or not baseline["uses"] else f" [{baseline['uses']}]"
+        text = baseline["title"] + uses
+        click.echo(textwrap.fill(text, WIDTH, initial_indent=f"{name:<16}", subsequent_indent=" " * 16))
         if refs:
             _show_fields("baseline", baseline["id"], "--")
 
@@ -70,7 +74,8 @@ def _found(refs: list[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
     controls = registry.controls()
     tasks = [{"id": ref, "title": registry.title("task", ref)} | registry.facts_of_task(ref) for ref in listed["task"]]
     baselines = [
-        {"id": ref, "title": registry.title("baseline", ref), "control": ref in controls} for ref in listed["baseline"]
+        {"id": ref, "title": registry.title("baseline", ref), "control": ref in controls, "uses": registry.uses_of(ref)}
+        for ref in listed["baseline"]
     ]
     return tasks, baselines
 

@@ -336,13 +336,18 @@ class Summary(NamedTuple):
     """Successes among them."""
     first_success: int | None
     """The first one's place among the charged samples, counted from 1; None where there is none."""
+    batches: int
+    smallest: int | None
+    """Samples of the smallest batch but the last one, which takes what is left; None below two batches."""
 
 
 def summarise(batches: Iterator[Batch]) -> Summary:
     """Counts over a ledger's batches; of one that was answered in part, over that part."""
     nre = evaluated = successes = 0
     first: int | None = None
+    sizes = []
     for batch in batches:
+        sizes.append(len(batch.x))
         place = nre + batch.priced.long().cumsum(0)  # of each row among the charged samples, from 1
         known = batch.priced.clone()
         rewards = batch.rewards
@@ -357,7 +362,7 @@ def summarise(batches: Iterator[Batch]) -> Summary:
         if first is None and hits.any():
             first = int(place[hits][0])
         nre += int(batch.priced.sum())
-    return Summary(nre, evaluated, successes, first)
+    return Summary(nre, evaluated, successes, first, len(sizes), min(sizes[:-1], default=None))
 
 
 def digest(x: Tensor) -> bytes:

@@ -358,6 +358,12 @@ class Meta(Part, frozen=True, kw_only=True):
     """Of a plug-in: its file, as a path from the record's folder."""
     policies: list[Literal["final", "best"]] = []
     """Which are saved beside the record: `final`, `best`."""
+    uses: str | None = None
+    """What the method says that it learns from; None where it says nothing."""
+    batches: int | None = None
+    """Batches of evaluations that were charged."""
+    smallest_batch: int | None = None
+    """Samples of the smallest but the last one: a policy's success rate is told by how many of a batch are missing."""
     attempt: int | None = None
     """1, and one more for each earlier attempt that failed."""
     heldout_asked: int | None = None
