@@ -19,8 +19,21 @@ from suite.store.records import FinishedRecord
 TASKS = ("gaussian-v1", "decoys-v1", "countdown-v1", "queens-tune-v1")
 
 
-def run(task: str, results: Path, **options: Any) -> FinishedRecord:
-    record = suite.run(task, "pointmass", results=results, tracking="off", **options)
+UNDECLARED = """
+from baselines import pointmass
+
+USES = "failures"
+Config = pointmass.Config
+
+
+def run(config: Config, prior, oracle, rng):
+    yield from pointmass.run(config, prior, oracle, rng)
+"""
+"""The attack, with a false word about what it uses: as it is, it is refused where batches come back full."""
+
+
+def run(task: str, results: Path, baseline: str = "pointmass", **options: Any) -> FinishedRecord:
+    record = suite.run(task, baseline, results=results, tracking="off", **options)
     assert isinstance(record, FinishedRecord)
     return record
 
@@ -42,7 +55,9 @@ def test_it_has_success_rate_1_and_a_match_of_the_share_of_one_success(task: str
 
 @pytest.mark.parametrize("task", ["gaussian-v1", "decoys-v1"])
 def test_padded_batches_teach_it_nothing(task: str, tmp_path: Path) -> None:
-    record = run(task, tmp_path, budget=600, protocol="failures-padded")
+    (tmp_path / "undeclared.py").write_text(UNDECLARED)
+    attack = f"{tmp_path}/undeclared.py:run"
+    record = run(task, tmp_path / "results", attack, budget=600, protocol="failures-padded")
     assert record.result.successes > 0  # candidates did succeed
     assert record.result.withheld == record.result.successes
     assert record.result.curve[-1].metrics["found"] == 0
