@@ -18,7 +18,7 @@ from suite import registry
 from suite._version import __version__
 from suite.cells.executor import Terminated, raise_on_sigterm
 from suite.config import nearest
-from suite.errors import UserError, printable
+from suite.errors import Unavailable, UserError, printable
 
 COMMANDS = {
     "list": "suite.commands.listing:command",
@@ -52,6 +52,8 @@ SUMMARIES = {
 }
 
 OK, FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+UNAVAILABLE = 75
+"""EX_TEMPFAIL of sysexits.h: the same command may succeed later; job schedulers can requeue on it."""
 
 
 class _Suite(click.Group):
@@ -81,13 +83,15 @@ def group() -> None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code: 0, 1 failed, 2 bad input, 130 or 143 interrupted."""
+    """Run one command line and return its exit code: 0, 1 failed, 2 bad input, 75 no verifier, 130 or 143."""
     mend_streams()
     raise_on_sigterm()
     given = list(sys.argv[1:] if args is None else args)
     try:
         registry.check_layout()
         code = group.main(given or ["--help"], prog_name="suite", standalone_mode=False)
+    except Unavailable as error:
+        return _say(str(error), UNAVAILABLE)
     except UserError as error:
         return _say(str(error), BAD_INPUT)
     except click.ClickException as error:

@@ -30,6 +30,10 @@ class StorageError(UserError):
     """A disk or a database that is full, read-only, failing or gone; nothing that was answered is lost."""
 
 
+class Unavailable(UserError):
+    """A verifier that cannot be reached now, or has not answered yet; the answers are kept. The CLI exits with 75."""
+
+
 class BrokenCell(UserError):
     """A record or a ledger that cannot be read: the cell is left as it is, others are not concerned."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from suite import compute, guard
+from suite import attempts, compute, guard
 from suite.errors import BudgetExhausted, UserError
 from suite.global_state import restored
 from suite.policy import Generator, Policy, check_samples, made_of_engine_parts, own_types
@@ -279,14 +280,15 @@ class Oracle:
         An answer that comes whole is left to the caller, who notes it with the batch.
         """
         before = compute.spent("verifying")
-        for places, known in self._verify.slices(x[asked.to(x.device)]):
-            rows = asked[places.cpu()]
-            rewards[rows.to(x.device)] = known.to(x.device)
-            if len(rows) < len(asked):
-                after = compute.spent("verifying")
-                self._ledger.answer_part(k, rows, known, (after[0] - before[0], after[1] - before[1]))
-                self._ledger.hold_room(len(x))
-                before = after
+        with attempts.noted(functools.partial(self._ledger.attempt, k)):
+            for places, known in self._verify.slices(x[asked.to(x.device)]):
+                rows = asked[places.cpu()]
+                rewards[rows.to(x.device)] = known.to(x.device)
+                if len(rows) < len(asked):
+                    after = compute.spent("verifying")
+                    self._ledger.answer_part(k, rows, known, (after[0] - before[0], after[1] - before[1]))
+                    self._ledger.hold_room(len(x))
+                    before = after
 
     def _is_new(self, x: Tensor) -> Tensor:
         """True (B,) at the first occurrence of samples that the run has not met."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from suite.errors import VerifierError, one_line
+from suite.errors import UserError, VerifierError, one_line
 from suite.policy import Generator, Policy
 
 
@@ -25,6 +25,7 @@ class Task(Protocol):
     - `affinity(policy, other) -> float | None`: Σ_x √(p(x) q(x)) over the successes x, where they are too many to list;
     - `prior_successes() -> PriorSuccesses | None`: successes drawn from the prior, where nothing is enumerated;
     - `space: int`: how many samples are well formed;
+    - `cost: Cost`: what one evaluation costs, in money or seconds, for the leaderboard;
     - `extra: str`: the extra of this package that it needs, `hf` for `pip install 'sparse-reward-suite[hf]'`;
     - `assets: dict[str, str]`: sha256 of the files it needs, by name;
     - `proposal(prior) -> Policy`: where importance sampling looks for successes besides the policy;
@@ -41,12 +42,29 @@ class Task(Protocol):
     def verify(self, x: Tensor) -> Tensor:
         """Rewards, bool (B,), of samples int64 (B, T).
 
-        A costly verifier may `yield` them in slices, bool (n,), in the samples' order: each slice is noted on disk as
-        it comes, and a run that is killed in the middle asks only for the rest.
+        A costly verifier may `yield` them in slices, bool (n,), in the samples' order, or as :class:`Answered` in any
+        order: each slice is noted on disk as it comes, and a run that is killed in the middle asks only for the rest.
         """
 
     def show(self, x: Tensor) -> list[str] | Tensor:
         """Samples as text, or as images float (B, H, W) in [0, 1]."""
+
+
+class Answered(NamedTuple):
+    """Answers to some samples of a batch, in whatever order they come."""
+
+    places: Tensor
+    """Which rows of the batch, int64 (n,); each once."""
+    rewards: Tensor
+    """0 or 1, (n,)."""
+
+
+class Cost(NamedTuple):
+    """What one evaluation costs."""
+
+    amount: float
+    unit: str
+    """`USD`, `s`: any short word."""
 
 
 class PriorSuccesses(NamedTuple):
@@ -61,7 +79,7 @@ class PriorSuccesses(NamedTuple):
 def answers(verify: Callable[[Tensor], Any], x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Answers of a verifier that is not trusted to keep to its interface, as they come.
 
-    A verifier may return the rewards of all samples, or yield those of the next samples again and again.
+    A verifier may return the rewards of all samples, or yield those of the next samples, or of some, again and again.
 
     Yields:
         (places int64 (P,), rewards bool (P,)) of the samples that were answered with 0 or 1.
@@ -69,6 +87,7 @@ def answers(verify: Callable[[Tensor], Any], x: Tensor) -> Iterator[tuple[Tensor
     Raises:
         VerifierError: it raised, or left by `sys.exit`, or its answer is not one 0 or 1 per sample. What it answered
             well has been yielded before.
+        Unavailable: it cannot be reached; likewise.
     """
     try:
         answer = verify(x.clone())  # a plug-in that sorts in place sorts its own copy
@@ -76,10 +95,15 @@ def answers(verify: Callable[[Tensor], Any], x: Tensor) -> Iterator[tuple[Tensor
             yield from _good(answer, 0, len(x), whole=True)
             return
         done = 0
+        met = torch.zeros(len(x), dtype=torch.bool)
         for part in answer:
-            yield from _good(part, done, len(x), whole=False)
-            done += len(part)
-    except VerifierError:
+            if isinstance(part, Answered):
+                yield from _placed(part, met)
+                done += len(part.places)
+            else:
+                yield from _good(part, done, len(x), whole=False)
+                done += len(part)
+    except (VerifierError, UserError):
         raise
     except (Exception, SystemExit) as error:
         raise VerifierError(f"the verifier raised {one_line(error)}") from error
@@ -99,6 +123,24 @@ def _good(answer: object, first: int, rows: int, *, whole: bool) -> Iterator[tup
         yield first + good.nonzero().flatten(), answer[good].bool()
     if not good.all():
         raise VerifierError(f"the verifier must answer 0 or 1, got {answer[~good][0].item()}")
+
+
+def _placed(part: Answered, met: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same of answers that say which rows they are of; `met`, bool (B,), takes these."""
+    places = part.places
+    known = met.clone()
+    if (
+        places.dtype == torch.int64
+        and places.ndim == 1
+        and (not len(places) or 0 <= places.min() <= places.max() < len(met))
+    ):
+        met[places] = True
+    if int(met.sum()) != int(known.sum()) + len(places):
+        raise VerifierError(
+            f"the verifier must answer each of the {len(met)} samples once, got the rows {places.tolist()[:5]}"
+        )
+    for rows, rewards in _good(part.rewards, 0, len(places), whole=True):
+        yield places[rows], rewards
 
 
 def verified(verify: Callable[[Tensor], Any], x: Tensor) -> Tensor:
@@ -195,6 +237,21 @@ def affinity(task: Task, policy: Policy, other: Policy) -> float | None:
     own = getattr(task, "affinity", None)
     found = None if own is None else own(policy, other)
     return None if found is None else float(found)
+
+
+def cost(task: Task) -> Cost | None:
+    """What one evaluation of a task costs; None where it does not say.
+
+    Raises:
+        ValueError: it is no amount ≥ 0 and unit.
+    """
+    own = getattr(task, "cost", None)
+    if own is None:
+        return None
+    amount, unit = own
+    if not (isinstance(amount, int | float) and 0 <= amount < float("inf") and isinstance(unit, str) and unit):
+        raise ValueError(f"the task's cost must be (amount ≥ 0, unit), Cost(0.02, 'USD'), got {own}")
+    return Cost(float(amount), unit)
 
 
 def prior_successes(task: Task) -> PriorSuccesses | None:

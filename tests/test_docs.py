@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -113,3 +114,36 @@ def test_the_pages_state_the_numbers_that_were_measured() -> None:
         facts = registry.facts_of_task(ref)
         assert float(base) == pytest.approx(facts["base_rate"], rel=0.01)
         assert float(tail) == pytest.approx(facts["tail_enrichment"], rel=0.01)
+
+
+def test_the_service_of_the_verifiers_page_answers_the_run_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (DOCS / "verifiers.md").read_text()
+    lab, assay, others = blocks(page, "python")
+    _, export, run = blocks(page, "sh")[0].splitlines()
+    monkeypatch.chdir(tmp_path)
+    Path("lab.py").write_text(lab)
+    Path("assay.py").write_text(assay)
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    assert export == "export SUITE_VERIFIER_URL=http://127.0.0.1:8000"
+    monkeypatch.setenv("SUITE_VERIFIER_URL", f"http://127.0.0.1:{port}")
+    words = [*shlex.split(run)[1:], "--tracking", "off", "--quiet", "--results", "results"]
+    monkeypatch.setenv("SUITE_VERIFIER_RETRIES", "0")
+    assert cli.main(words) == 75  # the service has not begun
+    monkeypatch.setenv("SUITE_VERIFIER_RETRIES", "8")
+    service = subprocess.Popen([sys.executable, "lab.py", str(port)])
+    try:
+        assert cli.main(words) == 0
+    finally:
+        service.kill()
+        service.wait()
+    (record,), _ = records.scan("results")
+    assert record.result.nre == 1000
+    assert record.meta.cost == (0.02, "USD")
+    answers = json.loads(Path("answers.json").read_text())
+    assert sum(map(len, answers.values())) == 1000
+    assert sum(map(sum, answers.values())) == record.result.successes
+    exec(others, {})  # the classes are called as they want

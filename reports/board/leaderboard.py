@@ -287,8 +287,11 @@ def _cost(finished: Sequence[FinishedRecord]) -> dict[str, Any]:
     seconds = [record.meta.seconds for record in finished if record.meta.seconds is not None]
     batches = [one for record in finished if (one := record.meta.smallest_batch) is not None]
     tuning = [record.meta.tuning for record in finished if record.meta.tuning is not None]
+    nre = stats.mean([record.result.nre for record in finished])
+    each = next((record.meta.cost for record in reversed(finished) if record.meta.cost is not None), None)
     return {
-        "nre_mean": stats.mean([record.result.nre for record in finished]),
+        "nre_mean": nre,
+        "cost": None if each is None or nre is None else (each[0] * nre, each[1]),
         "successes_mean": stats.mean([record.result.successes for record in finished]),
         "seconds_mean": stats.mean([one.of_method() for one in seconds]),
         "seconds_heldout_mean": stats.mean([one.heldout for one in seconds]),

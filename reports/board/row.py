@@ -169,6 +169,8 @@ class Row:
     """Kaplan-Meier median of the evaluation that first succeeded, with the number of seeds that had one."""
     first_success_seeds: int
     nre_mean: float | None
+    cost: tuple[float, str] | None
+    """What these cost, where the task says what one does: an amount and its unit."""
     nre_to_10x: float | None
     """Kaplan-Meier median of the NRE at which a point is surely above 10 x base; seeds with one."""
     nre_to_10x_seeds: int | None

@@ -243,6 +243,7 @@ COST: Columns = {
     "successes met": lambda row: number(row.successes_mean),
     "first success (seeds)": lambda row: _reached(row.first_success_median, row.first_success_seeds),
     "NRE": lambda row: count(row.nre_mean),
+    "cost": lambda row: NONE if row.cost is None else f"{number(row.cost[0])} {row.cost[1]}",
     "NRE to 10 × (seeds)": lambda row: _reached(row.nre_to_10x, row.nre_to_10x_seeds),
     "NRE to 100 × (seeds)": lambda row: _reached(row.nre_to_100x, row.nre_to_100x_seeds),
     "seconds": lambda row: number(row.seconds_mean),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import functools
 import math
 import sys
 import time
@@ -16,8 +17,9 @@ from typing import Literal, NamedTuple
 import msgspec
 import torch
 
-from suite import compute, guard, registry
+from suite import attempts, compute, guard, registry
 from suite import config as configs
+from suite import task as tasks
 from suite.cells import folder as cell
 from suite.cells.identity import Identity, blamed_on, build_task, check_device, identify
 from suite.cells.spec import CellSpec
@@ -116,6 +118,7 @@ class _Run:
             self.verifier = Verifier(self.task.verify)
             object.__setattr__(self.task, "verify", self.verifier)  # whoever calls it is counted
             self.prior = weights.to(self.task.prior(), self.device)
+            self.cost = tasks.cost(self.task)
         self.posterior = self._posterior()
         self.ledger = Ledger(folder / "ledger.sqlite")
         self.evaluated_before = ledger.summarise(self.ledger.batches()).evaluated
@@ -187,6 +190,7 @@ class _Run:
             finished=datetime.now(UTC).isoformat(timespec="microseconds"),
             heldout_asked=asked,
             uses=registry.uses(self.identity.baseline),
+            cost=self.cost,
             batches=summary.batches,
             smallest_batch=summary.smallest,
             tracking=self.tracker.status,
@@ -261,7 +265,8 @@ class _Run:
             self.ledger.begin_heldout(self.rounds, which, samples)
         before = compute.spent("heldout")
         stream = heldout_stream(self.identity.content, self.rounds)
-        point = estimators.measure(self.posterior, policy, self.heldout, stream)
+        with attempts.noted(functools.partial(self.ledger.attempt, None)):
+            point = estimators.measure(self.posterior, policy, self.heldout, stream)
         point = msgspec.structs.replace(point, stream=self.rounds)
         if costly:
             after = compute.spent("heldout")

@@ -25,7 +25,7 @@ from suite.cells import runner
 from suite.cells.checks import RTOL, Check
 from suite.cells.identity import assets_of, identify, kept_task, spec_of
 from suite.engine import ENGINE
-from suite.errors import UserError, VerifierError, one_line
+from suite.errors import Unavailable, UserError, VerifierError, one_line
 from suite.global_state import restored
 from suite.measure import estimators, successes
 from suite.measure.posterior import Posterior
@@ -106,6 +106,9 @@ def verify_one(record: Record, *, rerun: bool = False, trust: bool = False) -> V
             answered = error.__cause__ is None  # but not with one 0 or 1 per sample
             verified = None if not answered and all(check.ok for check in checks) else False
             checks.append(Check("task", False, str(error)) if answered else _unreachable(error))
+        except Unavailable as error:
+            verified = None if all(check.ok for check in checks) else False
+            checks.append(_unreachable(error))
         except UserError as error:  # a plug-in that is not here, assets that are missing, a task that changed
             checks.append(Check("source", False, str(error)))
         except (Exception, SystemExit) as error:  # of the task's own code: the other records are still to be checked
@@ -125,7 +128,7 @@ def verify_one(record: Record, *, rerun: bool = False, trust: bool = False) -> V
     return Verdict(record.cell, record.task, record.baseline, record.seed, verified, checks)
 
 
-def _unreachable(error: VerifierError) -> Check:
+def _unreachable(error: Exception) -> Check:
     return Check(VERIFIER, False, f"not reachable: {error}")
 
 

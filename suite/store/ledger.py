@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from suite.attempts import Attempt
 from suite.errors import BrokenCell, LedgerDiverged, StorageError, UserError
 from suite.store import disk
 
@@ -69,6 +70,16 @@ CREATE TABLE IF NOT EXISTS heldout (  -- held-out measurements by the costly ver
     tokens INTEGER,
     flops REAL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS attempts ( -- requests to a verifier outside of the process (suite.attempts), never charged
+    k INTEGER,                    -- of the batch; NULL for a held-out measurement
+    place TEXT NOT NULL,
+    request TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    samples INTEGER NOT NULL,
+    begun_at REAL NOT NULL,
+    seconds REAL NOT NULL,
+    error TEXT                    -- NULL where it was answered
+) STRICT;
 """
 """Made when they are first needed, so that a ledger of an earlier version goes on."""
 
@@ -105,6 +116,8 @@ class Ledger:
         self.path = path
         in_memory = str(path) == ":memory:"
         self._room = None if in_memory else disk.Room(path.with_name(path.stem + ".room"))
+        self._attempts: list[tuple[int | None, Attempt]] = []
+        """Those that were answered, until their answer is written."""
         try:
             if not in_memory and not path.exists():
                 _make(path)
@@ -150,6 +163,9 @@ class Ledger:
         )
 
     def close(self) -> None:
+        if self._attempts:  # whose answers were all that they are not known yet
+            with contextlib.suppress(UserError), self._failures_named(), self._transaction(later=True):
+                pass
         self._db.close()
         if self._room is not None:
             self._room.close()
@@ -187,24 +203,61 @@ class Ledger:
 
     def answer_part(self, k: int, places: Tensor, rewards: Tensor, cost: tuple[int, float] = (0, 0.0)) -> None:
         """Note the rewards, bool (P,), of some rows of batch k, int64 (P,); on disk when it returns."""
-        with self._writing():
-            self._later()
+        with self._writing(later=True):
             self._db.execute(
                 "INSERT INTO slices VALUES (?, ?, ?, ?, ?, ?)",
                 (k, _bytes(places), _bytes(rewards.to(torch.uint8)), *cost, time.time()),
             )
 
+    def attempt(self, k: int | None, attempt: Attempt) -> None:
+        """Note an attempt at a request: one that was answered with its answer, another at once.
+
+        Args:
+            k: the batch; None for a held-out measurement.
+        """
+        self._attempts.append((k, attempt))
+        if attempt.error is not None:
+            with self._failures_named(), self._transaction(later=True):
+                pass
+
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Around the writing of an answer: the room that was held for it is free."""
+    def _writing(self, *, later: bool = False) -> Iterator[None]:
+        """Around the writing of an answer: the room that was held for it is free; attempts are written with it."""
         with self._failures_named():
             if self._room is not None:
                 self._room.free()
+            with self._transaction(later=later or bool(self._attempts)):
+                yield
+
+    @contextlib.contextmanager
+    def _transaction(self, *, later: bool) -> Iterator[None]:
+        """Around what is written with the attempts, all of it or nothing; on disk at its end."""
+        if later:
+            self._later()
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
             yield
+            rows = [(k, *attempt) for k, attempt in self._attempts]
+            if rows:
+                self._db.executemany("INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        self._attempts.clear()
+
+    def attempts(self) -> list[tuple[int | None, Attempt]]:
+        """All that were noted, with their batches, in their order."""
+        with self._failures_named():
+            if not self._has("attempts"):
+                return []
+            rows = self._db.execute("SELECT * FROM attempts ORDER BY rowid").fetchall()
+        return [(row[0], Attempt(*row[1:])) for row in rows]
 
     def _later(self) -> None:
         """Make the tables that a ledger does not have from the beginning."""
-        if not self._has("slices"):
+        if not self._has("attempts"):
             self._db.executescript(f"BEGIN; {_LATER} COMMIT;")
 
     def _has(self, table: str) -> bool:

@@ -51,6 +51,7 @@ NUMERICS = (
 """What can change the result of a cell, of what is no source of its task or its baseline."""
 NO_NUMBERS = {
     "suite/_version.py": "text",
+    "suite/attempts.py": "hands on what is noted of requests",
     "suite/cells/folder.py": "where a record lies",
     "suite/cells/identity.py": "the cell's name, which changes with it",
     "suite/cells/spec.py": "the same",
