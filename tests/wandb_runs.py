@@ -38,11 +38,16 @@ def read(folder: Path) -> Logged:
     return Logged(of["run"][0], of["run"][0]["config"]["update"], history, summary, codes[0] if codes else None, folder)
 
 
-def logged(results: Path) -> tuple[list[Logged], list[Logged]]:
-    """The runs of the trials by number, and those of studies; W&B's helper may write after its process has ended."""
+def logged(*results: Path, cut_off: bool = False) -> tuple[list[Logged], list[Logged]]:
+    """The runs of the trials by number, and those of studies; W&B's helper may write after its process has ended.
+
+    Args:
+        cut_off: those too that `suite sync` does not upload, since they are written again.
+    """
     deadline = time.monotonic() + 30
     while True:
-        every = [read(run.parent) for run in sync.offline_runs(results / "studies")]
+        logs = [run for folder in results for run in sync.offline_runs(folder / "studies")]
+        every = [read(run.parent) for run in logs if cut_off or not sync.cut_off(run)]
         done = all(run.exit_code is not None for run in every) and "study" in {run.run["job_type"] for run in every}
         if done or time.monotonic() > deadline:
             break

@@ -18,8 +18,9 @@ from suite.store.records import results_folder
 def command(ctx: click.Context, results: Path | None, quiet: bool) -> None:
     """Upload to Weights & Biases what was tracked offline.
 
-    Every run below the results folder is named with what became of it: uploaded, already there, or failed and why. The
-    same command again tries the failed ones again.
+    Every run below the results folder is named with what became of it: uploaded, already there, cut off, or failed and
+    why. The same command again tries the failed ones again. A trial of `suite sweep` that was cut off is not uploaded:
+    the same `suite sweep` repeats it and writes its run whole.
     """
     from suite.tracking.sync import sync
 
@@ -32,7 +33,7 @@ def command(ctx: click.Context, results: Path | None, quiet: bool) -> None:
             line = f"{done.run.parent.relative_to(folder)}: {done.outcome}" + (f", {done.reason}" if failed else "")
             click.echo(line, err=failed)
     if not quiet:
-        outcomes = ("uploaded", "already", "failed")
+        outcomes = ["uploaded", "already", *(["cut off"] if counts["cut off"] else []), "failed"]
         click.echo(", ".join(f"{counts[outcome]} {outcome}" for outcome in outcomes) if counts else "no offline runs")
     if counts["failed"]:
         ctx.exit(1)

@@ -4,7 +4,8 @@ Trials are always written offline, beside the results, by the process that runs 
 the search is tracked online, a thread uploads each run once its trial has ended, and what did not arrive is left for
 `suite sync`. The run of the study is written by one of the processes that share it.
 
-A trial that was killed or interrupted runs again as another trial of Optuna's, and is the same run on W&B.
+A trial that was killed or interrupted runs again as another trial of Optuna's, and is the same run on W&B. It may do so
+on another machine, with another results folder: `suite sync` uploads no run that was cut off.
 """
 
 from __future__ import annotations
@@ -119,6 +120,8 @@ def begin_trial(mirror: Mirror, sweep: Sweep, one: Trial, drawn: Mapping[str, An
     run_id = mirror.run_id(first)
     constants = {name: p["value"] for name, p in sweep.content["parameters"].items() if "value" in p}
     retry = {} if first == one.number else {"retry_of": first}
+    if mirror.mode != "off":
+        one.set_user_attr("host", platform.node())
     tracker = trial.start(
         "off" if mirror.mode == "off" else "offline",
         Path(mirror.folder),
@@ -138,7 +141,8 @@ class Owner:
 
     Of the processes of one machine that share its folder, it is the one that holds the folder's lock. Of others the
     study says which one it is, and when it was last heard of; after `patience` seconds of silence another takes over,
-    or at once where it is seen to be gone.
+    or at once where it is seen to be gone. Once the run is whole the study says where it lies, and how many trials it
+    has; other machines then write none.
     """
 
     def __init__(self, mirror: Mirror, sweep: Sweep, study: Study, results: Path | None, patience: float) -> None:
@@ -180,6 +184,10 @@ class Owner:
         if self._tracker is None:
             self._leave()
             return
+        if exit_code and self._others_go_on():
+            self._tracker.leave()
+            self._give_up()
+            return
         try:
             best = outcome.best(self._sweep, self._study, self._results)
             cost = {name: best["tuning"][name] for name in ("nre", "heldout", "cut_off")}
@@ -187,9 +195,33 @@ class Owner:
             best, cost = None, {}
         with contextlib.suppress(OSError):  # a full disk
             self._tracker.end(functools.partial(snapshot, self._sweep, self._study, cost), self._files(best), exit_code)
+            if not exit_code and self._tracker.status in ("offline", "online"):
+                self._study.set_user_attr("mirrored", [self._place, self._ended()])
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """Let another process write the run from now on."""
         self._study.set_user_attr("mirrored_by", None)
         self._tracker = None
         self._leave()
+
+    @property
+    def _place(self) -> str:
+        """Where the run is written, unlike that of any other machine or folder."""
+        return f"{platform.node()}:{self._mirror.folder}"
+
+    def _ended(self) -> int:
+        return sum(map(studies.ended, self._study.get_trials(deepcopy=False)))
+
+    def _written_elsewhere(self) -> bool:
+        """Whether the run lies whole in another place, with all trials that have ended by now."""
+        place, trials = self._study.user_attrs.get("mirrored") or (self._place, 0)
+        return place != self._place and trials == self._ended()
+
+    def _others_go_on(self) -> bool:
+        """Whether a process of another machine runs a trial; it will write the run at its end."""
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return any(one.user_attrs.get("host", platform.node()) != platform.node() for one in running)
 
     def _files(self, best: Mapping[str, Any] | None) -> dict[str, Path]:
         """The files of the search: the sweep file, the winner with its cost, and all trials."""
@@ -205,7 +237,7 @@ class Owner:
 
     def _mine(self) -> bool:
         """Whether this process writes the run, or may from now on."""
-        return self._alone_here() and self._claimed()
+        return not self._written_elsewhere() and self._alone_here() and self._claimed()
 
     def _alone_here(self) -> bool:
         """Whether this process holds the folder's lock of this machine, which is free once its holder is gone."""
@@ -346,7 +378,7 @@ def uploading(mirror: Mirror, study: Study) -> Iterator[None]:
     finally:
         stop.set()
         thread.join(LAST_UPLOAD)
-        left = [run for run in sync.offline_runs(Path(mirror.folder)) if not sync.arrived(run)]
+        left = [run for run in sync.offline_runs(Path(mirror.folder)) if sync.waits(run)]
         if left:
             tracking.warn(f"{len(left)} runs are not on W&B yet; `suite sync` uploads them")
 

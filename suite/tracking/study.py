@@ -60,6 +60,7 @@ class StudyTracker(tracking.Tracker):
         if online:
             self._what["resume"] = "allow"
         self.open(**self._what)
+        self.guard(trial.unsealed)
         if online and self._run is None:
             self._offline()
         elif self._run is not None and online:
@@ -104,6 +105,7 @@ class StudyTracker(tracking.Tracker):
         self._defined.clear()
         self._what.pop("resume", None)
         self.open(**self._what)
+        self.guard(trial.unsealed)
 
     def _update(self, run: Run, now: Snapshot) -> None:
         self._rows(run, now)
@@ -149,7 +151,9 @@ class StudyTracker(tracking.Tracker):
         for name, path in files.items():
             artifact.add_file(str(path), name=name, policy="immutable")
         run.log_artifact(artifact)
+        folder = Path(run.dir).parent
         self.close(run, exit_code=exit_code)
+        trial.seal(folder)
 
 
 def start(

@@ -28,10 +28,13 @@ class Synced(NamedTuple):
     """What became of one run."""
 
     run: Path
-    outcome: Literal["uploaded", "already", "failed"]
+    outcome: Literal["uploaded", "already", "cut off", "failed"]
     reason: str = ""
 
 
+UNFINISHED = "unfinished"
+"""A file beside the log of a run of `suite sweep` until its last line is written. One that was cut off is not uploaded:
+the run is written again, whole and under the same id, by whoever repeats the trial or takes over the study."""
 HEADER = 7
 """Bytes of a transaction log that holds nothing: its process was killed before W&B had written anything."""
 
@@ -54,7 +57,7 @@ def sync(results: Path) -> Iterator[Synced]:
     if not results.is_dir():
         raise UserError(f"--results {results}: no such folder")
     runs = offline_runs(results)
-    if not all(map(arrived, runs)):
+    if any(map(waits, runs)):
         check_login()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
@@ -86,10 +89,22 @@ def arrived(run: Path) -> bool:
     return run.with_name(f"{run.name}.synced").exists()
 
 
+def cut_off(run: Path) -> bool:
+    """Whether the process of a run of `suite sweep` ended before the run did, or has not ended yet."""
+    return run.with_name(UNFINISHED).exists()
+
+
+def waits(run: Path) -> bool:
+    """Whether a run is to be uploaded."""
+    return not arrived(run) and not cut_off(run)
+
+
 def upload(run: Path) -> Synced:
-    """Upload one run, if it was not before."""
+    """Upload one run, if it was not before and is whole."""
     if arrived(run):
         return Synced(run, "already")
+    if cut_off(run):
+        return Synced(run, "cut off")
     # not `wandb` of the PATH: the one of this environment wrote the run
     command = [sys.executable, "-m", "wandb", "sync", str(run.parent.absolute())]
     home = str(run.absolute().parents[2])  # else its logs would go to ./wandb

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from suite.store.records import FinishedRecord
 from suite.store.schema import rate_of
 from suite.tracking import run as tracking
+from suite.tracking import sync
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -90,7 +91,10 @@ class TrialTracker(tracking.Tracker):
                 run.define_metric(name, summary="last")
             run.log(dict(values))
             run.summary.update(dict(values))
+        folder = Path(run.dir).parent
         self.close(run, exit_code=int(outcome["state"] in ("failed", "interrupted")))
+        if outcome["state"] != "interrupted":  # else it runs again
+            seal(folder)
 
     def _fail(self, error: Exception) -> None:
         """Say it once in a process: a full disk, or a server that is gone, meets every trial of a search."""
@@ -148,7 +152,19 @@ def start(
         config=dict(config),
         **({} if run_id is None else {"id": run_id}),
     )
+    if run_id is not None:
+        tracker.guard(unsealed)
     return tracker
+
+
+def unsealed(run: Run) -> None:
+    """Mark a run of `suite sweep` that has begun: until it is sealed it is not uploaded from its offline log."""
+    (Path(run.dir).parent / sync.UNFINISHED).touch()
+
+
+def seal(folder: Path) -> None:
+    """Mark the run in a folder as whole."""
+    (folder / sync.UNFINISHED).unlink(missing_ok=True)
 
 
 def offline(folder: Path, run_id: str) -> list[Path]:

@@ -58,6 +58,15 @@ def run(config: Config, prior, oracle, rng):
     yield Round(prior, {})
 '''
 
+BEGIN = "    oracle.collect(prior, 10)\n    with"
+BOTH_ARE_THERE = """    import platform
+
+    Path(config.notes, f"host {platform.node()}").touch()
+    while len(list(Path(config.notes).glob("host *"))) < 2:
+        time.sleep(0.05)
+"""
+"""Before the first trial of a machine begins, so that each runs some of them."""
+
 PROCESSES, TRIALS = 4, 100
 
 
@@ -186,4 +195,48 @@ def test_processes_of_one_study_make_one_run_a_trial_and_one_of_the_study(
     equal_to_the_study(runs, ended, study.study_name)
     assert sorted(row["trial"] for row in of_study.history) == [trial.number for trial in ended]
     assert of_study.exit_code == 0
+    assert of_study.summary["trials ended"] == trials
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_two_machines_make_one_run_a_trial_and_one_of_the_study(
+    killed: bool, sweep: Path, postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two host names, two results folders, one database; the one that writes the study's run may be killed."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "begun").write_text("x" * 10)  # the method kills none here
+    (tmp_path / "method.py").write_text(METHOD.replace(BEGIN, BOTH_ARE_THERE + BEGIN))
+    trials = 8
+    options = [str(sweep), f"--trials={trials}", f"--storage={postgres}", "--heartbeat=2", "--tracking=offline"]
+    started: dict[str, subprocess.Popen[str]] = {}
+    for host in ("one", "two"):
+        program = (
+            f"import platform; platform.node = lambda: {host!r}; from suite import cli; raise SystemExit(cli.main())"
+        )
+        command = [sys.executable, "-c", program, "sweep", *options, f"--results={tmp_path / host}"]
+        started[host] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    victim = None
+    while killed and victim is None:
+        assert all(process.poll() is None for process in started.values())
+        time.sleep(0.05)
+        with contextlib.suppress(Exception):  # the tables, the study or its writer are not there yet
+            (name,) = optuna.get_all_study_names(postgres)
+            study = optuna.load_study(study_name=name, storage=postgres)
+            host = study.user_attrs["mirrored_by"][2]
+            if any(studies.ended(trial) for trial in study.trials if trial.user_attrs.get("host") == host):
+                victim = started[host]
+                victim.kill()
+    for process in started.values():
+        said, _ = process.communicate(timeout=200)
+        assert process.returncode == (-signal.SIGKILL if process is victim else 0), said
+
+    (name,) = optuna.get_all_study_names(postgres)
+    found = optuna.load_study(study_name=name, storage=postgres)
+    ended = [trial for trial in found.trials if studies.ended(trial)]
+    runs, (of_study,) = logged(*(tmp_path / host for host in started))
+    assert len(ended) == trials
+    equal_to_the_study(runs, ended, name)
+    assert {trial.user_attrs["host"] for trial in ended} == {"one", "two"}
+    assert sorted(row["trial"] for row in of_study.history) == [trial.number for trial in ended]
     assert of_study.summary["trials ended"] == trials

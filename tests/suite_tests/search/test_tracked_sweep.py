@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,12 @@ from suite.errors import UserError
 from suite.search import mirror
 from suite.search.sweep import Sweep, parse
 from suite.store import records
+from suite.tracking import sync
 from tests.wandb_runs import equal_to_the_study, logged
 
 pytestmark = pytest.mark.slow
+
+PLUGINS = Path(__file__).parents[2] / "plugins"
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +40,13 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def content(plugin: Callable[[str], str]) -> dict[str, Any]:
-    """A sweep of the temperature and of whether the method breaks; three seeds, of which two prune."""
-    constants = {"task": "gaussian-v1", "baseline": plugin("tuned.py:run"), "seeds": 3, "budget": 20}
+def content(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A sweep of the temperature and of whether the method breaks; three seeds, of which two prune.
+
+    The method's path is relative, since what is drawn depends on the content: it is the same in every checkout.
+    """
+    monkeypatch.chdir(PLUGINS)
+    constants = {"task": "gaussian-v1", "baseline": "tuned.py:run", "seeds": 3, "budget": 20}
     space: dict[str, Any] = {"temperature": {"distribution": "log_uniform_values", "min": 0.5, "max": 10.0}}
     return {
         "program": "suite",
@@ -109,15 +115,15 @@ def test_an_interrupted_trial_goes_on_as_the_same_run(
         return plain(spec, **options)
 
     sweep = made(content, p_threshold=0)
-    monkeypatch.setattr("suite.cells.runner.run_cell", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        search.tune(sweep, trials=3, results=tmp_path, tracking="offline")
-    monkeypatch.undo()
-    runs, (study,) = logged(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("suite.cells.runner.run_cell", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            search.tune(sweep, trials=3, results=tmp_path, tracking="offline")
+    runs, (study,) = logged(tmp_path, cut_off=True)
     assert [run.summary["state"] for run in runs] == ["complete", "interrupted"]
+    assert [(run.folder / sync.UNFINISHED).exists() for run in [*runs, study]] == [False, True, False]
     assert "success_rate" not in runs[1].summary
     assert study.exit_code == 1
-    monkeypatch.setenv("HOME", str(tmp_path))
     found = search.tune(sweep, trials=3, results=tmp_path, tracking="offline")
     ids = runs[1].run["run_id"]
     runs, (study,) = logged(tmp_path)
@@ -138,7 +144,7 @@ def workers(pid: int) -> list[int]:
 @pytest.mark.timeout(400)
 def test_a_worker_that_is_killed_doubles_nothing(content: dict[str, Any], tmp_path: Path) -> None:
     method = tmp_path / "slow.py"  # so slow that there is time to kill a trial in its middle
-    source = (Path(__file__).parents[2] / "plugins" / "tuned.py").read_text()
+    source = (PLUGINS / "tuned.py").read_text()
     slow = source.replace("    oracle.collect", "    time.sleep(0.3)\n    oracle.collect", 1)
     method.write_text(slow.replace("import torch\n", "import time\n\nimport torch\n", 1))
     content["parameters"] |= {"seeds": {"value": 4}, "baseline": {"value": f"{method}:run"}}
@@ -187,6 +193,36 @@ def test_a_broken_wandb_never_ends_a_search(
     warned = capsys.readouterr().err.splitlines()
     assert len(warned) == 2, warned  # once for the trials, once for the study
     assert all("No space left on device" in line for line in warned)
+
+
+@pytest.mark.parametrize("elsewhere", [1, 0])
+def test_the_run_of_a_study_that_is_whole_on_another_machine_is_not_written_again(
+    elsewhere: int, content: dict[str, Any], tmp_path: Path
+) -> None:
+    """`elsewhere`: how many of the study's trials the other machine's run has; there is one."""
+    sweep = made(content, seeds=1)
+    found = search.tune(sweep, trials=1, results=tmp_path)
+    found.set_user_attr("mirrored", ["another:/results/studies/s", elsewhere])
+    place = mirror.Mirror("offline", str(tmp_path / "studies" / "s"), "0a1b2c3d")
+    with mirror.Owner(place, sweep, found, tmp_path, patience=100.0) as owner:
+        owner.refresh()
+    assert len(list((tmp_path / "studies" / "s").glob("wandb/offline-run-*"))) == (elsewhere == 0)
+
+
+@pytest.mark.parametrize("host", ["another", platform.node()])
+def test_an_interrupted_search_leaves_the_run_of_the_study_to_a_machine_that_goes_on(
+    host: str, content: dict[str, Any], tmp_path: Path
+) -> None:
+    sweep = made(content, seeds=1)
+    found = search.tune(sweep, trials=1, results=tmp_path)
+    found.ask().set_user_attr("host", host)
+    place = mirror.Mirror("offline", str(tmp_path / "studies" / "s"), "0a1b2c3d")
+    owner = mirror.Owner(place, sweep, found, tmp_path, patience=100.0)
+    owner.refresh()
+    owner.end(exit_code=1)
+    assert len(list((tmp_path / "studies" / "s").glob("wandb/offline-run-*"))) == (host != "another")
+    assert found.user_attrs["mirrored_by"] is None
+    assert "mirrored" not in found.user_attrs
 
 
 def test_off_writes_nothing(content: dict[str, Any], tmp_path: Path) -> None:
