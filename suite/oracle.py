@@ -177,8 +177,8 @@ class Oracle:
         if not made_of_engine_parts(policy, self._own):
             own = ", ".join(sorted(kind.__name__ for kind in self._own))
             raise TypeError(
-                f"{self.protocol}: the oracle draws only from the task's own classes ({own}) and from "
-                f"Tempered or Filtered ones, got {type(policy).__name__}; use --protocol all-rewards for your own"
+                f"{self.protocol}: the oracle draws only from the task's own classes ({own}) and from Tempered, "
+                f"Mixture or Filtered ones, got {type(policy).__name__}; use --protocol all-rewards for your own"
             )
         guard.check(policy, self._kinds)
         with self._lock:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
@@ -142,6 +144,50 @@ class Tempered:
         return log_p
 
 
+class Mixture:
+    """p(x) = Σ_k w_k p_k(x): one of several policies is drawn by its weight, then the sample from it.
+
+    Args:
+        policies: the K parts.
+        weights: of the parts, K numbers ≥ 0 with a sum above 0; divided by their sum.
+    """
+
+    def __init__(self, policies: Sequence[Policy], weights: Sequence[float]) -> None:
+        total = math.fsum(weights)
+        if len(policies) != len(weights) or not policies:
+            raise ValueError(f"a mixture of {len(policies)} policies with {len(weights)} weights")
+        if min(weights) < 0 or not 0 < total < math.inf:
+            raise ValueError(f"weights of a mixture must be at least 0 with a finite sum above 0, got {list(weights)}")
+        self.parts = tuple(policies)
+        self.weights = tuple(weight / total for weight in weights)
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """n samples, int64 (n, T), in no order that tells their part."""
+        x = torch.cat([part.sample(k, generator) for part, k in self._split(n, generator)])
+        return x[torch.randperm(n, generator=generator, device=generator.device).to(x.device)]
+
+    def sample_counts(self, n: int, generator: torch.Generator) -> Counted:
+        drawn = [sample_counts(part, k, generator) for part, k in self._split(n, generator)]
+        strings, row = distinct_rows(torch.cat([one.strings for one in drawn]))
+        counts = torch.zeros_like(strings[:, 0]).index_add_(0, row, torch.cat([one.counts for one in drawn]))
+        return Counted(strings, counts, self.log_prob(strings))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p(x), float64 (B,)."""
+        return self.mixed([part.log_prob(x) for part in self.parts])
+
+    def mixed(self, log_p: Sequence[Tensor]) -> Tensor:
+        """log Σ_k w_k p_k(x), float64 (B,), from the K parts' log-probabilities, (B,) each."""
+        weights = torch.tensor(self.weights, dtype=torch.float64, device=log_p[0].device)
+        return torch.logsumexp(torch.stack(list(log_p)).double() + weights.log()[:, None], dim=0)
+
+    def _split(self, n: int, generator: torch.Generator) -> list[tuple[Policy, int]]:
+        """How many of n samples each part gives, drawn by the weights."""
+        weights = torch.tensor(self.weights, dtype=torch.float64, device=generator.device)
+        drawn = torch.multinomial(weights, n, replacement=True, generator=generator) if n else weights[:0].long()
+        return list(zip(self.parts, torch.bincount(drawn, minlength=len(weights)).tolist(), strict=True))
+
+
 class Acceptance(NamedTuple):
     """How many of `n` draws from the prior passed all filters; the estimate of the normaliser."""
 
@@ -202,6 +248,10 @@ class Filtered:
         return torch.where(self.accepts(x), log_p, -torch.inf)
 
 
+COMBINED = (Tempered, Mixture, Filtered)
+"""The ways to build a policy from others that the oracle draws from and that are saved."""
+
+
 def check_samples(x: Tensor, vocab_size: int) -> None:
     """ValueError unless x holds samples: int64 (B, T), all symbols below the vocabulary's size."""
     if x.dtype != torch.int64 or x.ndim != 2:
@@ -214,7 +264,7 @@ def check_samples(x: Tensor, vocab_size: int) -> None:
 def own_types(prior: Any) -> frozenset[type]:
     """The classes that a task vouches for: its prior's and its uniform distribution's."""
     uniform = getattr(prior, "uniform", None)
-    return frozenset({type(prior)} | ({type(uniform())} if uniform else set())) - {Tempered, Filtered}
+    return frozenset({type(prior)} | ({type(uniform())} if uniform else set())) - set(COMBINED)
 
 
 def made_of_engine_parts(policy: Policy, own: frozenset[type]) -> bool:
@@ -226,6 +276,6 @@ def made_of_engine_parts(policy: Policy, own: frozenset[type]) -> bool:
     """
     if any(callable(getattr(type(policy), name, None)) for name in vars(policy)):
         return False  # a method of the class, replaced on this one object
-    if isinstance(policy, Tempered | Filtered) and type(policy) in (Tempered, Filtered):
+    if isinstance(policy, COMBINED) and type(policy) in COMBINED:
         return all(made_of_engine_parts(part, own) for part in policy.parts)
     return type(policy) in own

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from suite.counted import distinct_rows
-from suite.policy import Policy
+from suite.policy import Mixture, Policy
 
 
 class Level(NamedTuple):
@@ -125,5 +125,7 @@ class Forest:
 
 def log_prob_by_prefixes(policy: Policy, x: Tensor, forest: Forest) -> Tensor:
     """log p(x), float (B,), of the strings of a forest: each distinct prefix once where the policy can walk it."""
+    if isinstance(policy, Mixture):
+        return policy.mixed([log_prob_by_prefixes(part, x, forest) for part in policy.parts])
     walk: Callable[[Forest], Tensor] | None = getattr(policy, "log_prob_forest", None)
     return policy.log_prob(x) if walk is None else walk(forest)

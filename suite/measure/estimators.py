@@ -152,7 +152,7 @@ def enumerated_point(point: Point, posterior: Posterior, policy: Policy, log_p: 
     if not engine_made:
         raise TypeError(
             f"heldout=exact would show every success to {type(policy).__name__}, a class of the method's own; "
-            "yield a policy made of the prior's class, Tempered or Filtered, or use --heldout N"
+            "yield a policy made of the prior's class, Tempered, Mixture or Filtered, or use --heldout N"
         )
     if log_p.isnan().any():
         raise ValueError(

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
-from suite.policy import Acceptance, Filtered, Generator, Policy, Tempered
+from suite.policy import Acceptance, Filtered, Generator, Mixture, Policy, Tempered
 from suite.store import disk
 
 
@@ -23,6 +23,8 @@ def describe(policy: Policy) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     how: dict[str, Any]
     if isinstance(policy, Tempered):
         parts, how = [policy.net], {"kind": "tempered", "temperature": repr(policy.temperature)}
+    elif isinstance(policy, Mixture):
+        parts, how = list(policy.parts), {"kind": "mixture", "weights": policy.weights}
     elif isinstance(policy, Filtered):
         parts = [policy.prior, *(model for model, _ in policy.filters)]
         how = {"kind": "filtered", "log_taus": [tau for _, tau in policy.filters], "acceptance": policy.acceptance}
@@ -85,6 +87,8 @@ def _build(how: dict[str, Any], tensors: dict[str, Tensor], prior: Generator) ->
     ]
     if how["kind"] == "tempered":
         return Tempered(parts[0], float(how["temperature"]))
+    if how["kind"] == "mixture":
+        return Mixture(parts, how["weights"])
     filters = list(zip(parts[1:], how["log_taus"], strict=True))
     return Filtered(parts[0], filters, Acceptance(*how["acceptance"]))
 

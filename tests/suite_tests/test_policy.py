@@ -12,7 +12,7 @@ from scipy import stats
 from torch import Tensor
 
 from suite.generators import Table, Transformer
-from suite.policy import Acceptance, Filtered, Generator, Policy, Tempered, made_of_engine_parts, sample_counts
+from suite.policy import Acceptance, Filtered, Generator, Mixture, Policy, Tempered, made_of_engine_parts, sample_counts
 
 PRIOR = np.array([0.4, 0.3, 0.2, 0.1])
 FIRST = np.array([0.7, 0.1, 0.1, 0.1])  # a failure model that knows outcome 0: ratios 0.57, 3, 2, 1
@@ -111,6 +111,8 @@ def spies() -> dict[str, Policy]:
         "instance log_prob": with_attribute(table(PRIOR), "log_prob"),
         "tempered wrapper": Tempered(Recorder(plain), 1.0),
         "filtered wrapper": Filtered(Recorder(plain), [], once),
+        "mixed wrapper": Mixture([plain, Recorder(plain)], [1, 1]),
+        "mixture attribute": with_attribute(Mixture([plain], [1]), "log_prob"),
         "failure model": Filtered(plain, [(Recorder(plain), 0.0)], once),
         "nested": Tempered(Filtered(plain, [(Tempered(Recorder(plain), 1.0), 0.0)], once), 1.0),
         "tempered attribute": with_attribute(Tempered(plain, 1.0), "sample"),
@@ -123,6 +125,28 @@ def test_policies_that_could_write_samples_down_are_not_engine_parts(name: str) 
     assert not made_of_engine_parts(spies()[name], frozenset({Table}))
 
 
+def test_a_mixture_is_the_weighted_sum_of_its_parts(seeded: Callable[[int], torch.Generator]) -> None:
+    policy = Mixture([table(PRIOR), table(FIRST)], [3, 1])
+    expected = 0.75 * PRIOR + 0.25 * FIRST
+    assert policy.log_prob(ALL).exp().numpy() == pytest.approx(expected, abs=1e-7)
+    n = 20_000
+    for counts in (
+        torch.bincount(policy.sample(n, seeded(0)).flatten(), minlength=4),
+        policy.sample_counts(n, seeded(1)).counts,
+    ):
+        assert stats.chisquare(counts.numpy(), n * expected).pvalue > 1e-3
+    assert policy.sample(0, seeded(2)).shape == (0, 1)
+    drawn = policy.sample_counts(50, seeded(3))
+    assert int(drawn.counts.sum()) == 50
+    assert torch.equal(drawn.log_probs, policy.log_prob(drawn.strings))
+
+
+@pytest.mark.parametrize("weights", [[1], [1, -1], [0, 0], [1, math.inf], [1, math.nan]])
+def test_a_mixture_refuses_weights_that_are_none(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="mixture"):
+        Mixture([table(PRIOR), table(FIRST)], weights)
+
+
 def test_engine_parts_are_recognised() -> None:
     plain = table(PRIOR)
     for policy in (
@@ -130,6 +154,7 @@ def test_engine_parts_are_recognised() -> None:
         plain.clone(),
         plain.uniform(),
         Tempered(Filtered(plain, [(plain, 0.0)], Acceptance(1, 1)), 2),
+        Mixture([plain, Tempered(plain, 2.0), plain.uniform()], [1, 2, 3]),
     ):
         assert made_of_engine_parts(policy, frozenset({Table}))
     assert isinstance(plain, Generator)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from suite.generators import Table, Transformer
-from suite.policy import Acceptance, Filtered, Policy, Tempered
+from suite.policy import Acceptance, Filtered, Mixture, Policy, Tempered
 from suite.store import weights
 
 CODES = torch.arange(5)[:, None]
@@ -29,6 +29,7 @@ POLICIES: dict[str, Policy] = {
     "uniform": PRIOR.uniform(),
     "filtered": Filtered(PRIOR, [(OTHER, math.log(0.9)), (PRIOR, -math.inf)], Acceptance(3, 10)),
     "nested": Tempered(OTHER, 1 / 3),
+    "mixture": Mixture([OTHER, Tempered(PRIOR, 2.0), PRIOR.uniform()], [1 / 3, 0.1, 2]),
     "filtered by tempered": Filtered(Tempered(PRIOR, 2.0), [(Tempered(OTHER, 3.0), 0.1)], Acceptance(7, 10)),
 }
 
