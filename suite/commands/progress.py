@@ -203,7 +203,7 @@ def _announce_trial(state: TrialDone, clock: Clock) -> None:
     elif trial.state.name == "COMPLETE":
         outcome = _values(trial) + (" (best so far)" if state.best and state.best.number == trial.number else "")
     else:
-        outcome = f"pruned after {len(trial.intermediate_values)} seeds"
+        outcome = f"pruned after {len(trial.intermediate_values)} runs"
     left = clock.left(state.ended, state.total)
     print(f"[{state.ended}/{state.total}{left}] trial {trial.number}: {outcome}; {params}", flush=True)
 

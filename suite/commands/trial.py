@@ -82,7 +82,7 @@ def command(ctx: click.Context, config_file: Path | None, results: Path | None, 
         state: trackers.State = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         tracker.conclude(records, {}, state=state, error=str(error) or type(error).__name__)
         raise
-    objectives = values(records, cell.points)
+    objectives = values(records, trial.settings, cell)
     tracker.conclude(records, objectives)
     click.echo(json.dumps(objectives))
 

@@ -15,7 +15,7 @@ from suite import config as configs
 from suite import registry
 from suite.config import nearest
 from suite.errors import UserError
-from suite.search.objective import METRICS_OF_SEEDS, of_seed
+from suite.search.objective import values
 from suite.search.outcome import written
 from suite.search.sweep import Sweep, split
 from suite.store import disk, json_file, records
@@ -48,7 +48,7 @@ def best_of_agents(sweep: Sweep, name: str, results: Path | None = None) -> dict
 
     tried, held = _tried(sweep, name, results)
     found: dict[str, Spent] = {}
-    finished: list[tuple[list[float], list[FinishedRecord], dict[str, Any]]] = []
+    finished: list[tuple[dict[str, float], list[FinishedRecord], dict[str, Any]]] = []
     failed = 0
     for drawn in tried:
         seeds = list(cells(sweep, drawn, results))
@@ -57,9 +57,7 @@ def best_of_agents(sweep: Sweep, name: str, results: Path | None = None) -> dict
         whole = records.finished(ran)
         failed += len(whole) < len(ran)
         if len(whole) == len(seeds):
-            by_metric = {metric: [of_seed(metric, record) for record in whole] for metric in sweep.metrics}
-            values = [METRICS_OF_SEEDS[metric](of_seeds) for metric, of_seeds in by_metric.items()]
-            finished.append((values, whole, drawn))
+            finished.append((values(whole, sweep.settings, sweep.cell), whole, drawn))
     if strange := sorted(held - found.keys()):
         raise UserError(
             f"records of the W&B sweep {name}, such as {strange[0]}, are not what this file runs: it is another sweep,"
@@ -67,7 +65,7 @@ def best_of_agents(sweep: Sweep, name: str, results: Path | None = None) -> dict
         )
     if not finished:
         raise UserError(f"no configuration of the W&B sweep {name} has finished all its {sweep.settings.seeds} seeds")
-    values, won, drawn = max(finished, key=lambda one: one[0][0])
+    found_values, won, drawn = max(finished, key=lambda one: one[0][sweep.metrics[0]])
     return written(
         sweep,
         drawn,
@@ -75,7 +73,7 @@ def best_of_agents(sweep: Sweep, name: str, results: Path | None = None) -> dict
         cost=total(found),
         trials=len(finished) + failed,
         winner=next((trial for study, trial in map(_origin, won) if study == name), None),
-        metrics=values,
+        metrics=[found_values[metric] for metric in sweep.metrics],
     )
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import math
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from suite.errors import UserError
 from suite.search import mirror as mirrors
 from suite.search import study as studies
 from suite.search.mirror import Mirror
-from suite.search.objective import METRICS_OF_SEEDS, TrialFailed, configuration, of_seed, spent, values
+from suite.search.objective import TrialFailed, configuration, spent, step, values
 from suite.search.sweep import Sweep, parse
 from suite.store.records import FinishedRecord, Record, canonical
 from suite.store.schema import StudyTrial
@@ -204,8 +203,9 @@ def evaluate(trial: Trial, sweep: Sweep, results: Path | None, mirror: Mirror = 
         raise
     finally:
         trial.set_user_attr("spent", seen.costs)
-    found = [METRICS_OF_SEEDS[metric](seen.values[metric]) for metric in sweep.metrics]
-    seen.end("complete", None, values(seen.finished, sweep.cell.points))
+    objectives = values(seen.finished, sweep.settings, sweep.cell)
+    seen.end("complete", None, objectives)
+    found = [objectives[metric] for metric in sweep.metrics]
     return found[0] if len(found) == 1 else found
 
 
@@ -216,7 +216,6 @@ class _Seen:
         self._sweep, self._trial, self._tracker = sweep, trial, tracker
         self.costs: dict[str, list[int]] = {}
         self.finished: list[FinishedRecord] = []
-        self.values: dict[str, list[float]] = {metric: [] for metric in sweep.metrics}
 
     def add(self, record: Record) -> None:
         """One seed has its record; TrialPruned where the trial is to end here."""
@@ -225,9 +224,7 @@ class _Seen:
             return
         self.finished.append(record)
         self._tracker.seed(record)
-        for metric in self._sweep.metrics:
-            self.values[metric].append(of_seed(metric, record))
-        _report(self._trial, self._sweep, self.values[self._sweep.metrics[0]], record.seed, self._tracker)
+        _report(self._trial, self._sweep, self.finished, self._tracker)
 
     def end(self, state: State, error: str | None = None, objectives: Mapping[str, float] | None = None) -> None:
         totals = {
@@ -245,19 +242,22 @@ class _Seen:
         )
 
 
-def _report(trial: Trial, sweep: Sweep, values: list[float], seed: int, tracker: TrialTracker) -> None:
-    """Tell the pruner one seed, on a logarithmic scale where it is a rate; the last seed prunes no more.
+def _report(trial: Trial, sweep: Sweep, finished: Sequence[FinishedRecord], tracker: TrialTracker) -> None:
+    """Tell the pruner the last run, on a logarithmic scale where it is a rate; the last of all prunes no more.
+
+    Its step is its seed; of T tasks task i of seed s is step s · T + i.
 
     Raises:
-        TrialPruned: the seeds so far are worse than those of the best trial.
+        TrialPruned: the runs so far are worse than those of the best trial.
     """
     if len(sweep.metrics) > 1:
         return
-    value = values[-1] if sweep.metrics[0] == "distinct_successes" else math.log(values[-1])
-    trial.report(value, step=seed)
-    tracker.intermediate(seed, value)
-    if seed != sweep.settings.seed_list[-1] and trial.should_prune():
-        raise optuna.TrialPruned(f"after {len(values)} seeds")
+    value, tasks = step(sweep.metrics[0], finished[-1], sweep.settings), len(sweep.tasks)
+    at = finished[-1].seed * tasks + (len(finished) - 1) % tasks
+    trial.report(value, step=at)
+    tracker.intermediate(at, value)
+    if len(finished) < sweep.settings.seeds * tasks and trial.should_prune():
+        raise optuna.TrialPruned(f"after {len(finished)} of {sweep.settings.seeds * tasks} runs")
 
 
 def suggest(trial: Trial, name: str, space: BaseDistribution) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,8 @@ from suite.cells.spec import CellSpec
 from suite.errors import BrokenCell, CellLocked, UserError
 from suite.measure.curves import area_over_log_nre
 from suite.measure.means import geometric_mean
-from suite.search.sweep import Settings, Sweep
+from suite.search import over_controls
+from suite.search.sweep import Settings, Sweep, names_in
 from suite.store.records import FinishedRecord, Record
 from suite.store.schema import Estimate, FailedResult, StudyTrial
 
@@ -37,14 +39,16 @@ class Configuration(NamedTuple):
     """The settings of all its cells, but for the seed."""
 
     def specs(self) -> list[CellSpec]:
-        """The cell of each seed."""
-        return [dataclasses.replace(self.cell, seed=seed) for seed in self.settings.seed_list]
+        """The cell of each seed; of several tasks, all tasks of one seed before those of the next."""
+        tasks, seeds = names_in(self.cell.task), self.settings.seed_list
+        return [dataclasses.replace(self.cell, task=task, seed=seed) for seed in seeds for task in tasks]
 
     def check(self) -> None:
         """UserError where the cells could not run, before anything is written."""
         from suite.cells.identity import identify
 
-        identify(self.specs()[0])
+        for spec in self.specs()[: len(names_in(self.cell.task))]:
+            identify(spec)
 
     def cells(
         self, results: Path | None, sweep: StudyTrial | None, progress: Callable[..., None] | None = None
@@ -60,10 +64,14 @@ class Configuration(NamedTuple):
             try:
                 record = _when_free(spec, results=results, tracking="off", sweep=sweep, progress=progress)
             except BrokenCell as error:  # one torn cell does not end a search
-                raise TrialFailed(f"seed {spec.seed}: {error}") from error
+                raise TrialFailed(f"{self.label(spec)}: {error}") from error
             yield record
             if isinstance(record.result, FailedResult):
-                raise TrialFailed(f"seed {spec.seed}: {record.result.error.line()}")
+                raise TrialFailed(f"{self.label(spec)}: {record.result.error.line()}")
+
+    def label(self, spec: CellSpec) -> str:
+        """What tells one run of the configuration from the others."""
+        return f"seed {spec.seed}" if spec.task == self.cell.task else f"{spec.task} seed {spec.seed}"
 
 
 def _when_free(spec: CellSpec, **options: Any) -> Record:
@@ -133,26 +141,43 @@ _OF_ONE: dict[str, Callable[[FinishedRecord], float]] = {
 
 
 def of_seed(metric: str, record: FinishedRecord) -> float:
-    """One seed's value of a metric."""
+    """One seed's value of a metric of one task."""
     return _OF_ONE[metric](record)
 
 
-def mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
-METRICS_OF_SEEDS: dict[str, Callable[[Sequence[float]], float]] = {
+_OF_SEEDS: dict[str, Callable[[Sequence[float]], float]] = {
     "success_rate": geometric_mean,
     "success_rate_auc": geometric_mean,
-    "distinct_successes": mean,
+    "distinct_successes": statistics.fmean,
 }
 """How the seeds of one configuration become its value."""
 
 
-def values(records: Sequence[FinishedRecord], points: str) -> dict[str, float]:
-    """All that a finished trial logs; no area if only the ends of the curve were measured (`points` is `final`)."""
-    names = [name for name in METRICS_OF_SEEDS if name != "success_rate_auc" or points == "all"]
-    return {name: METRICS_OF_SEEDS[name]([of_seed(name, record) for record in records]) for name in names}
+def step(metric: str, record: FinishedRecord, settings: Settings) -> float:
+    """What the pruner sees of one run: log₁₀ of its ratio to the control, the log of a rate, or a number."""
+    if metric == "over_controls":
+        return over_controls.above(record, over_controls.controls(settings.controls)[record.identity.task.id])
+    value = of_seed(metric, record)
+    return value if metric == "distinct_successes" else math.log(value)
+
+
+def values(records: Sequence[FinishedRecord], settings: Settings, cell: CellSpec) -> dict[str, float]:
+    """All that a finished trial logs, by metric.
+
+    No area if only the ends of the curve were measured (`points` is `final`); nothing but `over_controls`, its J and
+    its SE where there are several tasks, and these only where controls are given.
+    """
+    found: dict[str, float] = {}
+    if len(names_in(cell.task)) == 1:
+        names = [name for name in _OF_SEEDS if name != "success_rate_auc" or cell.points == "all"]
+        found = {name: _OF_SEEDS[name]([of_seed(name, record) for record in records]) for name in names}
+    if settings.controls:
+        by_task: dict[str, list[float]] = {}
+        for record in records:
+            by_task.setdefault(record.identity.task.id, []).append(step("over_controls", record, settings))
+        score = over_controls.score(by_task.values())
+        found |= {"over_controls": score.lower, "J": score.j, "SE": score.se}
+    return found
 
 
 def spent(record: Record) -> list[int]:

@@ -23,6 +23,7 @@ from suite.cells.spec import SETTINGS, CellSpec
 from suite.config import FieldSpec, nearest, setting, specs
 from suite.engine import ENGINE
 from suite.errors import UserError
+from suite.search.over_controls import controls
 from suite.store.records import canonical
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ METRICS = {
     "success_rate": "geometric mean over seeds of the success rate after the last evaluation",
     "success_rate_auc": "geometric mean over seeds of the area under the success rate over log NRE",
     "distinct_successes": "mean over seeds of the distinct successes among 10,000 final samples",
+    "over_controls": "J − SE: how far above the best control, over tasks and seeds (suite/search/over_controls.py)",
 }
 """What a finished trial logs, and so what a sweep can be after."""
 
@@ -59,6 +61,7 @@ class Settings:
     """The settings of a search that are none of a single run; constant parameters of the file."""
 
     report_tasks: str = setting("", help="the tasks that the winner is meant to be reported on, by commas")
+    controls: str = setting("", help="the best control on each task that is tuned on: TASK=RATE/MATCH by commas")
     seeds: int = setting(4, valid=(1, None), help="seeds of one configuration; each is a step that the pruner sees")
     first_seed: int = setting(1000, valid=(0, None), help="the first of them; reports start at 0, so none is shared")
     p_threshold: float = setting(0.3, valid=(0, 1), help="a seed's p value below which a trial is pruned; 0: never")
@@ -66,12 +69,17 @@ class Settings:
     @property
     def reported(self) -> list[str]:
         """The tasks to report on."""
-        return [name for name in (part.strip() for part in self.report_tasks.split(",")) if name]
+        return names_in(self.report_tasks)
 
     @property
     def seed_list(self) -> list[int]:
         """The seeds of every trial, the same for all."""
         return list(range(self.first_seed, self.first_seed + self.seeds))
+
+
+def names_in(text: str) -> list[str]:
+    """The names in a text, by commas."""
+    return [name for name in (part.strip() for part in text.split(",")) if name]
 
 
 SEARCH = tuple(spec.name for spec in specs(Settings))
@@ -89,7 +97,7 @@ class Sweep:
     content: dict[str, Any]
     settings: Settings
     cell: CellSpec
-    """What all cells have in common; its `config` has the fields that are not searched."""
+    """What all cells have in common; its `config` has the fields that are not searched, its `task` all tasks."""
     distributions: dict[str, BaseDistribution]
     metrics: tuple[str, ...]
 
@@ -101,7 +109,14 @@ class Sweep:
     @property
     def study(self) -> str:
         """The name of its study: another content, another study."""
-        return f"{self.cell.baseline}-{self.cell.task}-{self.digest[:12]}".replace("/", "-")
+        first, *others = self.tasks
+        tasks = f"{first}+{len(others)}" if others else first
+        return f"{self.cell.baseline}-{tasks}-{self.digest[:12]}".replace("/", "-")
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that are tuned on."""
+        return names_in(self.cell.task)
 
     @property
     def unused(self) -> list[str]:
@@ -114,8 +129,9 @@ class Sweep:
 
     def sources(self) -> dict[str, str | int]:
         """What tells the code that gives the trials their values: the hashes of its sources, the engine's number."""
-        loaded = (registry.load("task", self.cell.task), registry.load("baseline", self.cell.baseline))
-        return {entry.kind: registry.source_sha256(entry) for entry in loaded} | {"engine": ENGINE}
+        hashes = [registry.source_sha256(registry.load("task", task)) for task in self.tasks]
+        baseline = registry.source_sha256(registry.load("baseline", self.cell.baseline))
+        return {"task": ",".join(hashes), "baseline": baseline, "engine": ENGINE}
 
     def defaults(self) -> dict[str, Any]:
         """The shipped defaults of what is searched, where they lie in the search space."""
@@ -179,7 +195,7 @@ def parse(content: object) -> Sweep:
     constants = {name: parameter["value"] for name, parameter in given.items() if "value" in parameter}
     settings, cell = split(constants)
     distributions = _space(cell, {name: p for name, p in given.items() if name not in NAMES})
-    return Sweep(content, settings, cell, distributions, _metrics(content, cell))
+    return Sweep(content, settings, cell, distributions, _metrics(content, settings, cell))
 
 
 def _check_plain(value: object, *place: str) -> None:
@@ -220,18 +236,24 @@ def split(values: Mapping[str, Any]) -> tuple[Settings, CellSpec]:
     config = {name: value for name, value in rest.items() if not name.startswith(TASK_FIELD)}
     of_cell = {name: values[name] for name in OF_CELL if name in values}
     cell = CellSpec(**(OTHER_DEFAULTS | of_cell), config=config, task_config=task_config)
-    if cell.task in settings.reported:
-        raise UserError(f"tuned on {cell.task} and reported on it too: name another task to tune on")
+    tasks = names_in(cell.task)
+    for name in tasks:
+        if name in settings.reported or tasks.count(name) > 1:
+            said = "reported on it too" if name in settings.reported else "named twice"
+            raise UserError(f"tuned on {name} and {said}: name another task to tune on")
     for name in settings.reported:
         registry.load("task", name)
-    configs.build(registry.load("task", cell.task).config_class, cell.task_config)
+    if len(tasks) > 1 and cell.task_config:
+        raise UserError(f"{TASK_FIELD}{min(cell.task_config)}: fields of a task's config go with one task, not several")
+    for name in tasks:
+        configs.build(registry.load("task", name).config_class, cell.task_config)
     configs.build(registry.load("baseline", cell.baseline).config_class, cell.config)
     return settings, cell
 
 
 def typed(values: Mapping[str, Any], settings: Settings, cell: CellSpec) -> dict[str, Any]:
     """The given values of :func:`split`, each as a JSON value of its field's type: `--epochs=9` is the number 9."""
-    task = configs.build(registry.load("task", cell.task).config_class, cell.task_config)
+    task = configs.build(registry.load("task", names_in(cell.task)[0]).config_class, cell.task_config)
     method = configs.build(registry.load("baseline", cell.baseline).config_class, cell.config)
     of_task = {f"{TASK_FIELD}{name}": value for name, value in configs.to_dict(task).items()}
     known = configs.to_dict(method) | of_task | configs.to_dict(settings) | cell.settings()
@@ -260,7 +282,7 @@ def _space(cell: CellSpec, given: Mapping[str, Any]) -> dict[str, BaseDistributi
     return space
 
 
-def _metrics(content: Mapping[str, Any], cell: CellSpec) -> tuple[str, ...]:
+def _metrics(content: Mapping[str, Any], settings: Settings, cell: CellSpec) -> tuple[str, ...]:
     """The names of the objectives, from `metric`, or from `metrics` where there are several."""
     listed = content.get("metrics") or [content.get("metric")]
     if not isinstance(listed, list):
@@ -275,6 +297,14 @@ def _metrics(content: Mapping[str, Any], cell: CellSpec) -> tuple[str, ...]:
         names.append(name)
     if "success_rate_auc" in names and cell.points != "all":
         raise UserError("metric success_rate_auc needs the whole curve: set `points: {value: all}`")
+    tasks = names_in(cell.task)
+    if len(tasks) > 1 and names != ["over_controls"]:
+        raise UserError(f"metric {names[0]} is of one task, and {len(tasks)} are tuned on; write over_controls")
+    if "over_controls" in names:
+        known = controls(settings.controls)
+        ids = [registry.load("task", task).id for task in tasks]
+        if missing := [task for task in ids if task not in known]:
+            raise UserError(f"metric over_controls needs the best control on {missing[0]}: add it to `controls`")
     return tuple(names)
 
 

@@ -19,6 +19,7 @@ def text(
     baseline: str,
     *,
     report: str = "",
+    controls: str = "",
     metrics: Sequence[str] = ("success_rate",),
     seeds: int = Settings.seeds,
     budget: int = CellSpec.budget,
@@ -28,7 +29,8 @@ def text(
     """A sweep file that `suite sweep` and `wandb sweep` take.
 
     Args:
-        task, baseline: what is tuned, and on what.
+        task, baseline: what is tuned, and on what; several tasks by commas.
+        controls: the best control on each task, as :func:`suite.search.over_controls.controls` reads it.
         report: the tasks that the winner is meant for, by commas.
         metrics: names of :data:`suite.search.sweep.METRICS`.
         seeds, budget, protocol: of each configuration that is tried.
@@ -45,6 +47,7 @@ def text(
         "task": task,
         "baseline": baseline,
         "report_tasks": report,
+        **({"controls": controls} if controls else {}),
         "seeds": seeds,
         "first_seed": Settings.first_seed,
         "budget": budget,
@@ -64,7 +67,7 @@ def text(
         content["scheduler"] = {"engine": "optuna", "source": "suite/search/scheduler.py", "optimizer": "study"}
     parse(content | {"parameters": constants | searched})
     blocks = (
-        f"# Made by `{_command(task, baseline, report, metrics, seeds, budget, protocol, scheduler)}`.",
+        f"# Made by `{_command(task, baseline, report, controls, metrics, seeds, budget, protocol, scheduler)}`.",
         _yaml(content),
         "parameters:",
         "  # the suite's settings; a value, not a search",
@@ -79,6 +82,7 @@ def _command(
     task: str,
     baseline: str,
     report: str,
+    controls: str,
     metrics: Sequence[str],
     seeds: int,
     budget: int,
@@ -88,6 +92,7 @@ def _command(
     """The command line that writes the same file."""
     words = ["suite sweep-init", f"--task {task}", f"--baseline {baseline}"]
     words += [f"--report {report}"] if report else []
+    words += [f"--controls {controls}"] if controls else []
     words += [f"--metric {metrics[0] if len(metrics) == 1 else 'both'}"] if tuple(metrics) != ("success_rate",) else []
     words += [f"--seeds {seeds}"] if seeds != Settings.seeds else []
     words += [f"--budget {budget}"] if budget != CellSpec.budget else []

@@ -32,7 +32,7 @@ class TrialTracker(tracking.Tracker):
         self.guard(lambda run: self._curve(run, record))
 
     def intermediate(self, seed: int, value: float) -> None:
-        """Add what the pruner saw of a seed: the row {seed, intermediate}, and its place in the summary."""
+        """Add what the pruner saw of a step, a seed: the row {seed, intermediate}, and its place in the summary."""
         self.guard(lambda run: self._intermediate(run, seed, value))
 
     def conclude(
@@ -56,8 +56,9 @@ class TrialTracker(tracking.Tracker):
         self.guard(lambda run: self._end(run, records, values, {"state": state, "error": error, **more}))
 
     def _curve(self, run: Run, record: FinishedRecord) -> None:
+        task = f"{record.identity.task.id} " if "," in self.task else ""
         for point in record.result.curve:
-            named = {f"seed {record.seed}/{name}": value for name, value in tracking.row_of(point).items()}
+            named = {f"{task}seed {record.seed}/{name}": value for name, value in tracking.row_of(point).items()}
             self.log(run, {**named, "nre": point.nre})
 
     def _intermediate(self, run: Run, seed: int, value: float) -> None:
@@ -105,8 +106,10 @@ class TrialTracker(tracking.Tracker):
         _TOLD.add(told)
         super()._fail(error)
 
-    def __init__(self, mode: str, folder: Path) -> None:
+    def __init__(self, mode: str, folder: Path, task: str) -> None:
         super().__init__(mode, folder)
+        self.task = task
+        """The task, or all tasks, by commas."""
         self._seen: dict[str, float] = {}
 
 
@@ -134,7 +137,7 @@ def start(
         group: the study; without one, the task and the method.
         run_id: the run's id; an offline run that has it and was not uploaded is replaced, since this is its repetition.
     """
-    tracker = TrialTracker(mode, folder.absolute())
+    tracker = TrialTracker(mode, folder.absolute(), task)
     if tracker.status == "off":
         return tracker
     if run_id is not None:
@@ -180,8 +183,12 @@ def forget(folder: Path, run_id: str, keep: Path | None = None) -> None:
 
 
 def summary(records: Sequence[FinishedRecord]) -> dict[str, Any]:
-    """What the seeds came to together; medians over seeds, nothing where a value is unknown or censored."""
+    """What the runs came to together; medians over seeds, nothing where a value is unknown or censored.
+
+    Medians are of one task: of several there are the evaluations alone.
+    """
     results = [record.result for record in records]
+    one_task = len({record.identity.task.id for record in records}) == 1
     columns: dict[str, list[float | None]] = {
         "base": [rate_of(result.base) for result in results],
         "final": [rate_of(result.final) for result in results],
@@ -193,7 +200,7 @@ def summary(records: Sequence[FinishedRecord]) -> dict[str, Any]:
     }
     known = {name: [value for value in column if value is not None] for name, column in columns.items()}
     return {
-        **{name: statistics.median(values) for name, values in known.items() if len(values) == len(records)},
+        **{n: statistics.median(values) for n, values in known.items() if one_task and len(values) == len(records)},
         "nre": sum(result.nre for result in results),
         "heldout_evaluations": sum(result.heldout_evaluations or 0 for result in results),
         "cells": [record.cell for record in records],

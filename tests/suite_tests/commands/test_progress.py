@@ -26,5 +26,5 @@ def test_the_time_left_is_at_the_pace_of_all_processes_that_share_the_study(
         show(TrialDone(pruned, 14, 30, best))
     assert capsys.readouterr().out.splitlines() == [
         "[10/30] trials were there before, best 0.5",
-        "[14/30, about 4 min left] trial 13: pruned after 2 seeds; ",
+        "[14/30, about 4 min left] trial 13: pruned after 2 runs; ",
     ]
