@@ -74,11 +74,11 @@ def uses(entry: Entry) -> Uses | None:
     Raises:
         UserError: it says something else than :data:`suite.protocol.Uses`.
     """
-    said = getattr(sys.modules.get(entry.target.__module__), "USES", None)
-    if said is not None and said not in WORKS_UNDER:
+    declared = getattr(sys.modules.get(entry.target.__module__), "USES", None)
+    if declared is not None and declared not in WORKS_UNDER:
         known = ", ".join(map(repr, WORKS_UNDER))
-        raise UserError(f"baseline {entry.id!r}: USES = {said!r}; write one of {known}")
-    return typing.cast("Uses | None", said)
+        raise UserError(f"baseline {entry.id!r}: USES = {declared!r}; write one of {known}")
+    return typing.cast("Uses | None", declared)
 
 
 def tuning_of_defaults(entry: Entry) -> Tuning | None:

@@ -58,6 +58,12 @@ def plugin() -> Callable[[str], str]:
     return lambda name: str(PLUGINS / name)
 
 
+@pytest.fixture
+def unencoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn and not encoded, a second's work each, for tests that are not about pictures."""
+    monkeypatch.setattr("reports.figures.style.encode", lambda figure, kind, **how: b"<svg/>" if kind == "svg" else b"")
+
+
 @pytest.fixture(scope="session")
 def seeded() -> Callable[[int], torch.Generator]:
     return lambda seed: torch.Generator().manual_seed(seed)

@@ -11,10 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import suite
-from suite import cli
+from suite import cli, registry
+from suite import config as configs
+from suite.search.sweep import NAMES
 from suite.store import records
 
 pytestmark = pytest.mark.slow
@@ -147,3 +150,29 @@ def test_the_service_of_the_verifiers_page_answers_the_run_beside_it(
     assert sum(map(len, answers.values())) == 1000
     assert sum(map(sum, answers.values())) == record.result.successes
     exec(others, {})  # the classes are called as they want
+
+
+def test_every_option_of_a_command_in_the_documentation_exists() -> None:
+    """Of `run`, `bench` and `trial` a method's fields, and a task's as `--task.FIELD`, are options too."""
+    fields = {
+        f"--{spec.name}"
+        for name in registry.ids("baseline")
+        for spec in configs.specs(registry.load("baseline", name).config_class)
+    }
+    with_fields = ("run", "bench", "trial")
+    named = "|".join(sorted(cli.COMMANDS, key=len, reverse=True))
+    pages = [page for page in DOCS.rglob("*.md") if page.parent.name != "log"]
+    pages += [DOCS.parent / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    unknown, seen = [], 0
+    for page in pages:
+        for command, words in re.findall(rf"\bsuite ({named})\b([^\n`#]*)", page.read_text()):
+            found = cli.group.get_command(click.Context(cli.group), command)
+            assert found is not None
+            known = {option for parameter in found.params for option in parameter.opts} | {"--help"}
+            for option in re.findall(r"(?<![\w-])--[A-Za-z][\w.-]*", words):
+                seen += 1
+                own = command in with_fields and (option in fields or option.startswith("--task."))
+                if option not in known and not own and not (command == "trial" and option[2:] in NAMES):
+                    unknown.append(f"{page.name}: suite {command} {option}")
+    assert unknown == []
+    assert seen > 100

@@ -144,10 +144,10 @@ def best_control(block: Sequence[Row]) -> str:
     if row is None:
         return plain(f"No best control: {block[0].improvement_over_control_note}.")
     caveats = f" ({row.best_control_note})" if row.best_control_note else ""
-    said = f"Best oracle-free control: {row.best_control}, at {rate(row.best_control_rate)}{caveats}"
+    sentence = f"Best oracle-free control: {row.best_control}, at {rate(row.best_control_rate)}{caveats}"
     if row.match_best_control is not None:
-        said += f"; in match: {row.match_best_control}, at {rate(row.match_best_control_rate)}"
-    return plain(f"{said}.")
+        sentence += f"; in match: {row.match_best_control}, at {rate(row.match_best_control_rate)}"
+    return plain(f"{sentence}.")
 
 
 def verdicts(block: Sequence[Row]) -> list[str]:

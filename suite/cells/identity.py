@@ -118,10 +118,10 @@ def identify(spec: CellSpec) -> Identity:
 
 def check_protocol(entry: registry.Entry, protocol: str) -> None:
     """UserError where a baseline learns from what a protocol does not show."""
-    said = registry.uses(entry)
-    if said is not None and protocol not in (works := WORKS_UNDER[said]):
+    uses = registry.uses(entry)
+    if uses is not None and protocol not in (works := WORKS_UNDER[uses]):
         raise UserError(
-            f"{entry.id} uses {said}, which --protocol {protocol} does not show; use --protocol {' or '.join(works)}"
+            f"{entry.id} uses {uses}, which --protocol {protocol} does not show; use --protocol {' or '.join(works)}"
         )
 
 

@@ -239,8 +239,8 @@ def split(values: Mapping[str, Any]) -> tuple[Settings, CellSpec]:
     tasks = names_in(cell.task)
     for name in tasks:
         if name in settings.reported or tasks.count(name) > 1:
-            said = "reported on it too" if name in settings.reported else "named twice"
-            raise UserError(f"tuned on {name} and {said}: name another task to tune on")
+            reason = "reported on it too" if name in settings.reported else "named twice"
+            raise UserError(f"tuned on {name} and {reason}: name another task to tune on")
     for name in settings.reported:
         registry.load("task", name)
     if len(tasks) > 1 and cell.task_config:

@@ -58,6 +58,7 @@ def test_without_a_control_there_is_nothing_to_draw(results: Any) -> None:
     assert forest.figure(rows_of(results)) is None
 
 
+@pytest.mark.usefixtures("unencoded")
 def test_a_report_of_several_tasks_has_one(results: Any) -> None:
     for task in ("gaussian-v1", "decoys-v1"):
         results.add("banel", task=task)

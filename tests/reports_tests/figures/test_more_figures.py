@@ -160,6 +160,7 @@ def test_the_typical_run_is_the_median_seed(results: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unencoded")
 def test_names_of_figures_are_files_and_different(results: Any) -> None:
     for task in ("a/b:C", "a b:C"):
         results.add(task=task)
@@ -170,6 +171,7 @@ def test_names_of_figures_are_files_and_different(results: Any) -> None:
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.usefixtures("unencoded")
 def test_a_figure_that_fails_costs_that_figure_and_leaves_a_line(results: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     results.add()
     results.add("tail")

@@ -105,6 +105,7 @@ def test_nothing_recorded_is_bad_input(small: None, tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unencoded")
 def test_all_makes_what_can_be_made_and_names_the_rest(
     small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +128,7 @@ def test_all_makes_what_can_be_made_and_names_the_rest(
     assert unknown.startswith("left out: reasoning-curves: it needs the task word-problems-v9")
 
 
+@pytest.mark.usefixtures("unencoded")
 def test_all_that_is_recorded_leaves_out_the_rest(
     small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +153,7 @@ def run(config: Config, prior, oracle, rng):
 """
 
 
+@pytest.mark.usefixtures("unencoded")
 def test_a_run_that_failed_makes_all_fail(
     small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,7 +19,7 @@ def report(results: Any, tmp_path: Path, *more: str) -> int:
     return main([*call, *more])
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("unencoded")
 def test_the_block_is_filled_anew_and_nothing_else_is_touched(results: Any, tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     path.write_text(f"# Title\n{readme.BEGIN}\nstale words\n{readme.END}\nbelow\n")

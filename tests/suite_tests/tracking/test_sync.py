@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,9 +41,17 @@ def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
     """Two cells that were tracked offline."""
-    for baseline in ("uniform", "pretrained"):
-        suite.run("gaussian-v1", baseline, budget=500, results=tmp_path / "results")
-    return tmp_path / "results"
+    return tracked(tmp_path / "results", "uniform", "pretrained")
+
+
+def tracked(folder: Path, *baselines: str) -> Path:
+    """Runs that were tracked offline; W&B's helper may still write their logs when a run has ended."""
+    for baseline in baselines:
+        suite.run("gaussian-v1", baseline, budget=500, results=folder)
+    deadline = time.monotonic() + 30
+    while len(sync.offline_runs(folder)) < len(baselines) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return folder
 
 
 def run_id(log: Path) -> str:
@@ -85,14 +94,17 @@ def test_all_runs_arrive_and_only_once(results: Path, server: Server) -> None:
     assert call(results) == (0, [f"{names[0]}: already", f"{names[1]}: already", "0 uploaded, 2 already, 0 failed"], [])
 
 
-def test_bad_input_is_one_line(results: Path, tmp_path: Path) -> None:
+def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = tracked(tmp_path / "results", "uniform")
+
     def refused(folder: Path, **environment: str) -> str:
         code, out, err = call(folder, **environment)
         assert (code, out, len(err)) == (2, [], 1), err
         return err[0]
 
     assert "not logged in to W&B; run `wandb login`, or set WANDB_API_KEY" in refused(results)
-    assert f"{tmp_path / 'no'}: no such folder" in refused(tmp_path / "no")
+    assert cli.main(["sync", f"--results={tmp_path / 'no'}"]) == 2
+    assert capsys.readouterr().err == f"suite: --results {tmp_path / 'no'}: no such folder\n"
     nobody = "http://127.0.0.1:9"  # the port of `discard`
     assert f"{nobody} does not let you in" in refused(results, WANDB_API_KEY="a" * 40, WANDB_BASE_URL=nobody)
 
