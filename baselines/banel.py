@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -60,12 +60,14 @@ LEAST_ACCEPTED = 100
 """Algorithm 1 leaves a filter out that would let fewer of `pool` prior samples pass: rejection would not end."""
 
 
-def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams, state: Any = None) -> Iterator[Round]:
     """Algorithm 1 or 2 until the budget is spent; one round per batch."""
     policy = prior.clone()  # p_θ
     posterior: Policy = policy  # p̃: the policy itself in Algorithm 2, the filtered prior in Algorithm 1
     filters: list[tuple[Policy, float]] = []
     met: list[Tensor] = []
+    if state is not None:  # of a run that was killed
+        policy, posterior, filters, met = state
     while oracle.remaining:
         failures = oracle.collect(posterior, min(config.batch, oracle.remaining))  # (≤ m, T)
         met = [*met, failures] if config.memory == "all" else [failures]
@@ -90,7 +92,7 @@ def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Itera
             if config.reset:
                 policy.load_state_dict(prior.state_dict())
             fit_counts(policy, accepted, epochs=config.distil_epochs, lr=config.distil_lr, generator=rng("distil"))
-        yield Round(posterior, {"failure_model_loss": loss, "log_tau": log_tau})
+        yield Round(posterior, {"failure_model_loss": loss, "log_tau": log_tau}, (policy, posterior, filters, met))
 
 
 def filtered(prior: Policy, filters: list[tuple[Policy, float]], pool: int, generator: torch.Generator) -> Filtered:

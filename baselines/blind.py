@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -45,6 +45,9 @@ class Unanswered:
         return policy.sample(n, self._generator)
 
 
-def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams, state: Any = None) -> Iterator[Round]:
     """As many rounds as the budget has batches."""
-    yield from banel.run(config, prior, cast(Oracle, Unanswered(oracle.remaining, rng("unanswered"))), rng)
+    drawn, inner = state or (0, None)
+    unanswered = Unanswered(oracle.remaining - drawn, rng("unanswered"))
+    for step in banel.run(config, prior, cast(Oracle, unanswered), rng, inner):
+        yield step._replace(state=(oracle.remaining - unanswered.remaining, step.state))

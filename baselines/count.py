@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,12 +36,15 @@ class Config(NoveltyConfig):
     bits: int = tunable(23, 0, 32, valid=(0, 62), help="bits of the SimHash; 0 counts whole strings")
 
 
-def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams, state: Any = None) -> Iterator[Round]:
     """Count a batch, then give 1 / √n as its bonus; the counts are kept over all rounds."""
     counts: Counter[object] = Counter()
-    projection = torch.randn(
-        prior.length * prior.vocab_size, config.bits, generator=rng("projection"), device=rng("projection").device
-    )
+    if state is None:
+        device = rng("projection").device
+        size = prior.length * prior.vocab_size, config.bits
+        projection = torch.randn(size, generator=rng("projection"), device=device)
+    else:
+        counts, projection = state[1]
 
     def bonus(x: Tensor) -> Tensor:
         codes: list[object]
@@ -51,7 +55,7 @@ def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Itera
         counts.update(codes)
         return count_bonus(torch.tensor([counts[code] for code in codes], device=x.device))
 
-    yield from policy_gradient(config, prior, oracle, rng, bonus)
+    yield from policy_gradient(config, prior, oracle, rng, bonus, lambda: (counts, projection), state)
 
 
 def count_bonus(n: Tensor) -> Tensor:

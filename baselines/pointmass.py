@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -33,9 +34,9 @@ class Config:
     )
 
 
-def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams, state: Any = None) -> Iterator[Round]:
     """Candidates from the uniform distribution, one evaluation each, until one does not come back; then that one."""
-    found: Policy | None = None
+    found: Policy | None = None if state is None else state[0]
     while oracle.remaining:
         after = oracle.remaining - min(config.batch, oracle.remaining)
         while found is None and oracle.remaining > after:
@@ -44,7 +45,7 @@ def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Itera
             found = None if len(oracle.collect(policy, 1)) else policy
         if found is not None and oracle.remaining > after:
             oracle.collect(found, oracle.remaining - after)
-        yield Round(found or prior, {"found": float(found is not None)})
+        yield Round(found or prior, {"found": float(found is not None)}, (found,))
 
 
 def by_heart(config: Config, prior: Generator, x: Tensor, rng: Streams) -> Policy:

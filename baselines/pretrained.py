@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from suite.config import setting
 from suite.oracle import Oracle
@@ -20,12 +21,12 @@ class Config:
     batch: int = setting(500, valid=(1, None), help="reward evaluations per round")
 
 
-def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
-    """Evaluate batch after batch of the prior."""
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams, state: Any = None) -> Iterator[Round]:
+    """Evaluate batch after batch of the prior; there is nothing to remember."""
     while oracle.remaining:
         n = min(config.batch, oracle.remaining)
         if oracle.protocol == "all-rewards":
             oracle.evaluate(prior.sample(n, rng("policy")))
         else:
             oracle.collect(prior, n)
-        yield Round(prior, {})
+        yield Round(prior, {}, ())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,15 +38,14 @@ class Config(NoveltyConfig):
     scale: float = setting(0.1, valid=(0, None), help="c, the source's 0.1")
 
 
-def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams, state: Any = None) -> Iterator[Round]:
     """Each sample updates the density model once; its gain in log-likelihood gives the bonus."""
     if not isinstance(prior, Neural):
         raise TypeError(
             f"pseudo-count needs a prior with gradients (suite.generators.Neural), got {type(prior).__name__}"
         )
-    density = prior.clone()
+    density, seen = (prior.clone(), 0) if state is None else state[1]
     optimizer = torch.optim.SGD(density.parameters(), lr=config.density_lr * density.lr_scale)
-    seen = 0
 
     def bonus(x: Tensor) -> Tensor:
         nonlocal seen
@@ -54,7 +54,7 @@ def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Itera
         seen += len(x)
         return pseudo_count(gains, n, config.scale).rsqrt()
 
-    yield from policy_gradient(config, prior, oracle, rng, bonus)
+    yield from policy_gradient(config, prior, oracle, rng, bonus, lambda: (density, seen), state)
 
 
 def prediction_gain(density: Neural, optimizer: torch.optim.Optimizer, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -36,10 +37,15 @@ class Config(NoveltyConfig):
     predictor_epochs: int = tunable(14, 1, 16, log=True, valid=(1, None), help="passes of the predictor over a batch")
 
 
-def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams, state: Any = None) -> Iterator[Round]:
     """Compute the bonus of a batch, then train the predictor on that batch."""
     net = RandomNetworkDistillation(
-        prior, rng, features=config.features, lr=config.predictor_lr, epochs=config.predictor_epochs
+        prior,
+        rng,
+        features=config.features,
+        lr=config.predictor_lr,
+        epochs=config.predictor_epochs,
+        state=state and state[1],
     )
 
     def bonus(x: Tensor) -> Tensor:
@@ -48,4 +54,4 @@ def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Itera
         net.visit(x)
         return novelty
 
-    yield from policy_gradient(config, prior, oracle, rng, bonus)
+    yield from policy_gradient(config, prior, oracle, rng, bonus, net.state, state)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from baselines.common.filtering import Filter, keep_highest
 from baselines.common.novelty_net import RandomNetworkDistillation
@@ -33,17 +34,17 @@ class Config:
     predictor_epochs: int = tunable(86, 1, 100, log=True, valid=(1, None), help="passes of the predictor over a batch")
 
 
-def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams, state: Any = None) -> Iterator[Round]:
     """As many rounds as the budget has batches."""
-    policy = prior.clone()
+    policy, first, learned = state or (prior.clone(), 0, None)
     net = RandomNetworkDistillation(
-        prior, rng, features=config.features, lr=config.predictor_lr, epochs=config.predictor_epochs
+        prior, rng, features=config.features, lr=config.predictor_lr, epochs=config.predictor_epochs, state=learned
     )
-    for _ in range(math.ceil(oracle.remaining / config.batch)):
+    for i in range(first, math.ceil(oracle.remaining / config.batch)):
         visited = policy.sample(config.batch, rng("visited"))  # (m, T)
         net.normalise(visited)
         loss = net.visit(visited)
         pool = sample_counts(policy, config.pool, rng("pool"))  # D different samples
         novel = keep_highest(pool, net.novelty(pool.strings), config.filter_factor, rng("ties"))
         fit_counts(policy, novel, epochs=config.distil_epochs, lr=config.distil_lr, generator=rng("distil"))
-        yield Round(policy, {"predictor_loss": loss})
+        yield Round(policy, {"predictor_loss": loss}, (policy, i + 1, net.state()))

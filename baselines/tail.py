@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from baselines.common.filtering import Filter, keep_highest
 from suite.config import retuned, tunable
@@ -25,11 +26,11 @@ class Config:
     distil_epochs: int = retuned(Filter, "distil_epochs", 1)
 
 
-def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> Iterator[Round]:
+def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams, state: Any = None) -> Iterator[Round]:
     """`rounds` distillations of the least likely 1/f of the policy's samples."""
-    policy = prior.clone()
-    for _ in range(config.rounds):
+    policy, first = state or (prior.clone(), 0)
+    for i in range(first, config.rounds):
         pool = sample_counts(policy, config.pool, rng("pool"))  # D different samples
         unlikely = keep_highest(pool, -prior.log_prob(pool.strings), config.filter_factor, rng("ties"))
         loss = fit_counts(policy, unlikely, epochs=config.distil_epochs, lr=config.distil_lr, generator=rng("distil"))
-        yield Round(policy, {"distil_loss": loss})
+        yield Round(policy, {"distil_loss": loss}, (policy, i + 1))

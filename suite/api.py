@@ -36,10 +36,11 @@ def run(
     tuning: Mapping[str, object] | None = None,
     sweep: Mapping[str, object] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    continued: str | None = None,
 ) -> Record:
     """Run one cell, or return its record if it has been run.
 
-    A run that was killed resumes from its ledger; nothing is charged twice.
+    A run that was killed resumes from its last checkpoint and its ledger; nothing is charged twice.
 
     Args:
         task, baseline: ids, `module:Name` or `path/to/file.py:Name`.
@@ -59,6 +60,8 @@ def run(
         tuning: provenance of the configuration: study, nre and heldout spent on finding it, and what else `suite
             sweep-best` writes (:class:`suite.store.schema.Tuning`); for the shipped defaults it is known.
         sweep: the study and the trial that the cell is run for.
+        continued: the name of a finished cell with a smaller budget and else the same settings: the run goes on where
+            that ended, and pays for what is new.
 
     Returns:
         The record; its status is `failed` if the method or the verifier raised.
@@ -92,6 +95,7 @@ def run(
         tuning=None if tuning is None else schema.tuning_of(tuning),
         sweep=None if sweep is None else schema.study_trial_of(sweep),
         progress=progress,
+        continued=continued,
     )
 
 

@@ -48,6 +48,16 @@ class Meter:
         tally.tokens += tokens
         tally.flops += flops
 
+    def state(self) -> dict[str, tuple[int, float, float]]:
+        """Tokens, FLOPs and seconds by phase, so far."""
+        self.switch(self._phase)
+        return {name: (tally.tokens, tally.flops, tally.seconds) for name, tally in self.tallies.items()}
+
+    def restore(self, state: dict[str, tuple[int, float, float]]) -> None:
+        """Go on from a :meth:`state`."""
+        self.tallies = {name: Tally(*state[name]) for name in PHASES}
+        self._since = time.perf_counter()
+
 
 _METER: ContextVar[Meter | None] = ContextVar("meter", default=None)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
+import itertools
 import threading
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +18,7 @@ from suite.errors import BudgetExhausted, UserError
 from suite.global_state import restored
 from suite.policy import Generator, Policy, check_samples, made_of_engine_parts, own_types
 from suite.protocol import WITHHOLDING
-from suite.store.ledger import Batch, Ledger
+from suite.store.ledger import Batch, Ledger, digest
 from suite.task import answers
 
 FREE_BATCHES = 50
@@ -129,6 +131,8 @@ class Oracle:
         self._lock = threading.Lock()
         self._batch = 0
         self._spent = 0
+        self._chain = b""
+        """A hash over all batches and their answers."""
         self._free = 0
         self._known: dict[bytes, bool] = {}
         self._failures: list[Tensor] = []
@@ -254,6 +258,7 @@ class Oracle:
             self._ledger.answer(k, rewards, (after[0] - tokens, after[1] - flops))
         if self.duplicates != "charge":
             self._known |= {_key(row): bool(r) for row, r in zip(x, rewards.tolist(), strict=True)}
+        self._chain = _linked(self._chain, x, priced, rewards)
         return rewards
 
     def _evaluate(self, k: int, x: Tensor, priced: Tensor, earlier: Batch | None) -> Tensor:
@@ -312,6 +317,49 @@ class Oracle:
         if len(found) < n:
             raise RuntimeError(f"duplicates=reject: only {len(found)} new samples in {100 * n} draws, wanted {n}")
         return found[:n]
+
+
+def state_of(oracle: Oracle) -> dict[str, Any]:
+    """Where an oracle stands, for a checkpoint: what :func:`restore` needs beside the ledger. Not for methods."""
+    return {
+        "batches": oracle._batch,
+        "ledger": oracle._chain.hex(),
+        "free": oracle._free,
+        "generator": oracle._generator.get_state(),
+    }
+
+
+def restore(oracle: Oracle, state: dict[str, Any]) -> None:
+    """Have a fresh oracle go on behind the batches that were answered when `state` was taken; all else is the ledger's.
+
+    Raises:
+        ValueError: the ledger does not hold these batches, or the oracle has begun; nothing was restored.
+    """
+    if oracle._batch:
+        raise ValueError("the oracle has begun")
+    chain, spent = b"", 0
+    known: dict[bytes, bool] = {}
+    failures: list[Tensor] = []
+    for batch in itertools.islice(oracle._ledger.batches(), state["batches"]):
+        if batch.rewards is None:
+            break
+        chain = _linked(chain, batch.x, batch.priced, batch.rewards)
+        spent += int(batch.priced.sum())
+        if oracle.duplicates != "charge":
+            known |= {_key(row): bool(r) for row, r in zip(batch.x, batch.rewards.tolist(), strict=True)}
+        if oracle.protocol == "failures-padded":
+            failures.append(batch.x[~batch.rewards].to(oracle._generator.device))
+    if chain.hex() != state["ledger"]:
+        raise ValueError("the ledger is another one")
+    oracle._batch, oracle._spent, oracle._free, oracle._chain = state["batches"], spent, state["free"], chain
+    oracle._known, oracle._failures = known, failures
+    oracle._generator.set_state(state["generator"])
+
+
+def _linked(chain: bytes, x: Tensor, priced: Tensor, rewards: Tensor) -> bytes:
+    """The hash of a ledger with one batch more."""
+    flags = torch.stack([priced.cpu(), rewards.cpu()]).numpy().tobytes()
+    return hashlib.sha256(chain + digest(x) + flags).digest()
 
 
 def _key(row: Tensor) -> bytes:

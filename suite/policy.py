@@ -109,6 +109,9 @@ class Round(NamedTuple):
 
     policy: Policy
     metrics: dict[str, float]
+    state: Any = None
+    """What `run(…, state=…)` goes on from, of the kinds of :mod:`suite.store.state`; None where the method keeps none,
+    so that a killed run replays its rounds."""
 
 
 class Tempered:

@@ -33,6 +33,15 @@ class Streams:
             self._streams[purpose] = torch.Generator(self._device).manual_seed(derive(self._seed, purpose))
         return self._streams[purpose]
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """Where each generator stands, by purpose."""
+        return {purpose: generator.get_state() for purpose, generator in self._streams.items()}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Go on from a :meth:`state`."""
+        for purpose, where in state.items():
+            self(purpose).set_state(where)
+
 
 def cell_seed(seed: int, task: str, baseline: str) -> int:
     """The seed that all streams of a cell derive from; methods of one seed share no random numbers."""

@@ -57,10 +57,15 @@ def test_the_worked_example_runs_by_the_commands_under_it(
 
 def test_the_smallest_task_and_both_baselines_run(page: str, tmp_path: Path) -> None:
     lock, _ = blocks(page, "python")
-    method, rewards = blocks((DOCS / "adding-a-baseline.md").read_text(), "python")
-    for name, text in (("lock", lock), ("method", method), ("rewards", rewards)):
+    method, stateful, rewards = blocks((DOCS / "adding-a-baseline.md").read_text(), "python")
+    stateful = method.partition("def run(")[0] + stateful
+    for name, text in (("lock", lock), ("method", method), ("stateful", stateful), ("rewards", rewards)):
         (tmp_path / f"{name}.py").write_text(text)
-    for name, protocol in (("method", "failures-only"), ("rewards", "all-rewards")):
+    for name, protocol in (
+        ("method", "failures-only"),
+        ("stateful", "failures-only"),
+        ("rewards", "all-rewards"),
+    ):
         record = suite.run(
             f"{tmp_path}/lock.py:Lock",
             f"{tmp_path}/{name}.py:run",

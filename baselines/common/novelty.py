@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,13 +36,17 @@ def policy_gradient(
     oracle: Oracle,
     rng: Streams,
     bonus: Callable[[Tensor], Tensor],
+    learned: Callable[[], object] = tuple,
+    state: Any = None,
 ) -> Iterator[Round]:
     """Collect failures, compute their novelty bonus, follow its policy gradient; one round per batch.
 
     Args:
         bonus: samples (B, T) -> float (B,); may learn from them.
+        learned: what it has learned so far.
+        state: the policy and that, of a run that was killed; else None.
     """
-    policy = prior.clone()
+    policy: Generator = prior.clone() if state is None else state[0]
     while oracle.remaining:
         x = oracle.collect(policy, min(config.batch, oracle.remaining))  # (≤ m, T)
         metrics = {"bonus": float("nan")}
@@ -51,7 +56,7 @@ def policy_gradient(
             weights = advantage(reward, shift, config.kl)
             policy.fit(x, weights=weights, epochs=config.policy_epochs, lr=config.policy_lr, generator=rng("policy"))
             metrics = {"bonus": float(reward.mean()), "bonus_std": float(reward.std()), "shift": float(shift.mean())}
-        yield Round(policy, metrics)
+        yield Round(policy, metrics, (policy, learned()))
 
 
 def advantage(reward: Tensor, shift: Tensor, kl: float) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -54,9 +56,12 @@ class RandomNetworkDistillation:
         features: outputs of both networks, F.
         lr: learning rate of the predictor.
         epochs: passes of the predictor over each batch visited.
+        state: a :meth:`state` to go on from.
     """
 
-    def __init__(self, prior: Generator, rng: Streams, *, features: int, lr: float, epochs: int) -> None:
+    def __init__(
+        self, prior: Generator, rng: Streams, *, features: int, lr: float, epochs: int, state: Any = None
+    ) -> None:
         self.vocab_size = prior.vocab_size
         self.epochs = epochs
         self.rng = rng
@@ -70,9 +75,25 @@ class RandomNetworkDistillation:
         self.target.to(device).requires_grad_(False)
         self.predictor.to(device)
         self.optimizer = torch.optim.Adam(self.predictor.parameters(), lr=lr, fused=True)
+        self.mean: Tensor
+        self.scale: Tensor
+        self.errors = RunningStd()
+        if state is not None:
+            learned, (self.mean, self.scale), (self.errors.n, self.errors.mean, self.errors.m2) = state
+            for part, content in zip(self._learning, learned, strict=True):
+                part.load_state_dict(content)
+            return
         seen = one_hot(prior.sample(2000, rng("whitening")), self.vocab_size)
         self.mean, self.scale = seen.mean(dim=0), seen.std(dim=0).clamp(min=1e-2)
-        self.errors = RunningStd()
+
+    @property
+    def _learning(self) -> tuple[Any, ...]:
+        return self.target, self.predictor, self.optimizer
+
+    def state(self) -> tuple[object, ...]:
+        """Networks and optimiser, whitening, running standard deviation."""
+        learned = tuple(part.state_dict() for part in self._learning)
+        return learned, (self.mean, self.scale), (self.errors.n, self.errors.mean, self.errors.m2)
 
     def observe(self, x: Tensor) -> Tensor:
         """Whitened one-hot strings, float (B, T · V)."""

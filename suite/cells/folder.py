@@ -33,6 +33,8 @@ def set_aside(identity: Identity, results: Path | str | None) -> None:
                 disk.rename(folder / name, folder / aside)
         for name in ("verify.json", "policy-final.safetensors", "policy-best.safetensors"):
             (folder / name).unlink(missing_ok=True)
+        for path in folder.glob("checkpoint-*.safetensors"):
+            path.unlink(missing_ok=True)
 
 
 def _attempt(folder: Path) -> int:

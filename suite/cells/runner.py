@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import torch
@@ -20,14 +20,16 @@ import torch
 from suite import attempts, compute, guard, registry
 from suite import config as configs
 from suite import task as tasks
+from suite.cells import checkpoint
 from suite.cells import folder as cell
+from suite.cells.continued import begin
 from suite.cells.identity import Identity, blamed_on, build_task, check_device, identify
 from suite.cells.spec import CellSpec
 from suite.errors import BudgetExhausted, UserError
 from suite.global_state import restored
 from suite.measure import estimators, successes
 from suite.measure.posterior import Posterior
-from suite.oracle import Oracle, Verifier
+from suite.oracle import Oracle, Verifier, restore, state_of
 from suite.policy import Policy, Round, made_of_engine_parts, own_types
 from suite.protocol import WITHHOLDING
 from suite.seeding import Streams, cell_seed, derive, heldout_stream
@@ -61,11 +63,12 @@ def run_cell(
     sweep: schema.StudyTrial | None = None,
     progress: Callable[[Progress], None] | None = None,
     group: str | None = None,
+    continued: str | None = None,
 ) -> Record:
     """Run one cell, or return its record if it has been run; :func:`suite.run` with its settings as one object.
 
     Args:
-        results, tracking, force, tuning, progress: as in :func:`suite.run`.
+        results, tracking, force, tuning, progress, continued: as in :func:`suite.run`.
         sweep: the study and the trial that the cell is run for.
         group: of its W&B run; without one, the task and the method.
 
@@ -80,13 +83,15 @@ def run_cell(
     with cell.opened(identity, results) as (folder, earlier, attempt):
         if earlier is not None:
             return earlier
+        if continued is not None:
+            begin(identity, results, continued, folder)
         before = torch.get_num_threads()
         torch.set_num_threads(spec.threads)
         try:
             if tuning is None and identity.config == configs.build(identity.baseline.config_class, {}):
                 tuning = registry.tuning_of_defaults(identity.baseline)
             meta = provenance.meta(attempt, time.time(), tuning, sweep)
-            meta = msgspec.structs.replace(meta, files=identity.files(folder))
+            meta = msgspec.structs.replace(meta, files=identity.files(folder), continued=continued)
             with restored(f"{identity.content.baseline.id} on {identity.content.task.id}"):
                 run = _Run(
                     identity, folder.absolute(), tracking, meta, progress, group
@@ -131,6 +136,7 @@ class _Run:
             protocol=content.protocol,
             duplicates=content.duplicates,
         )
+        self.checkpoints = checkpoint.Checkpoints(folder, checkpoint.family(content), self.prior)
         self.rounds = 0
         self.curve: list[schema.Point] = []
         self.measured: dict[str, schema.Point] = {}
@@ -161,7 +167,7 @@ class _Run:
         policy: Policy = self.prior
         with compute.metered() as meter:
             try:
-                policy = self.spend()
+                policy = self.spend(meter)
                 self.audit()
             except (UserError, KeyboardInterrupt) as stop:
                 self.tracker.abort(str(stop) or type(stop).__name__)
@@ -200,31 +206,79 @@ class _Run:
         with disk.failures_named():
             records.write(record)
         if isinstance(record, FinishedRecord):
+            self.checkpoints.drop(keep=1 if getattr(self.prior, "saved", True) else 0)
             self.tracker.finish(record)
         self.report_progress(done=True)
         return record
 
-    def spend(self) -> Policy:
+    def spend(self, meter: compute.Meter) -> Policy:
         """Let the baseline spend its budget, and measure the policies that it yields; the last one."""
-        last = Round(self.posterior.prior, {})
-        self.point(last, 0)
-        self.report_progress()
         rng = Streams(derive(self.seed, "method"), self.device)
-        rounds = self.identity.baseline.target(self.identity.config, self.prior.clone(), self.oracle, rng)
+        stateful = checkpoint.takes_state(self.identity.baseline)
+        resumed = self.resumed(rng, meter) if stateful else None
+        if resumed is None:
+            last, nre = Round(self.posterior.prior, {}), 0
+            self.point(last, nre)
+        else:
+            last, nre = resumed
+        self.report_progress()
+        more = {} if resumed is None else {"state": last.state}
+        rounds = self.identity.baseline.target(self.identity.config, self.prior.clone(), self.oracle, rng, **more)
         curve = self.identity.content.points == "all"
-        nre = 0
         try:
             for step in rounds:
                 self.rounds += 1
                 last, nre = Round(frozen(step.policy), step.metrics), self.oracle.nre
                 if curve:
                     self.point(last, nre)
+                if stateful and step.state is not None and self.checkpoints.due:
+                    self.checkpoints.write(self.rounds, self.content(last._replace(state=step.state), nre, rng, meter))
                 self.report_progress()
         except BudgetExhausted:
             pass  # a method may run into the wall; what it yielded until then counts
         if self.rounds and not curve:
             self.point(last, nre)
         return last.policy
+
+    def content(self, last: Round, nre: int, rng: Streams, meter: compute.Meter) -> dict[str, Any]:
+        """What the run is after a round, for a checkpoint."""
+        return {
+            "state": last.state,
+            "policy": last.policy,
+            "metrics": {name: float(value) for name, value in last.metrics.items()},
+            "nre": nre,
+            "rounds": self.rounds,
+            "curve": [records.canonical(point) for point in self.curve],
+            "measured": {mark: records.canonical(point) for mark, point in self.measured.items()},
+            "best": self.best,
+            "heldout": self.heldout_samples,
+            "compute": meter.state(),
+            "streams": rng.state(),
+            "torch": torch.get_rng_state(),
+            "oracle": state_of(self.oracle),
+        }
+
+    def resumed(self, rng: Streams, meter: compute.Meter) -> tuple[Round, int] | None:
+        """Take over the last checkpoint that fits the ledger: its round and the evaluations until then; else None."""
+        for kept in self.checkpoints.read():
+            try:
+                last = Round(kept["policy"], kept["metrics"], kept["state"])
+                curve = [msgspec.json.decode(point, type=schema.Point) for point in kept["curve"]]
+                measured = {m: msgspec.json.decode(point, type=schema.Point) for m, point in kept["measured"].items()}
+                counts = kept["nre"], kept["rounds"], kept["heldout"], kept["best"]
+                restore(self.oracle, kept["oracle"])
+            except Exception as error:  # of another version, or of another ledger
+                checkpoint.ignored(f"the checkpoint after round {kept.get('rounds')}", error)
+                continue
+            self.curve, self.measured = curve, measured
+            nre, self.rounds, self.heldout_samples, self.best = counts
+            meter.restore(kept["compute"])
+            rng.restore(kept["streams"])
+            torch.set_rng_state(kept["torch"])
+            for point in self.curve:
+                self.tracker.point(point)
+            return last, nre
+        return None
 
     def point(self, step: Round, nre: int) -> None:
         """Measure the policy of the last round, yielded after `nre` evaluations, and put the point on the curve."""

@@ -372,6 +372,15 @@ def _make(path: Path) -> None:
     disk.rename(temporary, path)
 
 
+def copy(path: Path, to: Path) -> None:
+    """A copy of a ledger, in its place whole or not at all."""
+    temporary = to.with_name(to.name + ".tmp")
+    temporary.unlink(missing_ok=True)
+    with contextlib.closing(_connect(path)) as source, contextlib.closing(_connect(temporary)) as db:
+        source.backup(db)
+    disk.rename(temporary, to)
+
+
 def _flags(blob: Any, rows: int) -> Tensor:
     """Bool (rows,) from one byte each. ValueError where there are more or fewer."""
     if len(blob) != rows:

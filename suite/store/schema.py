@@ -366,6 +366,8 @@ class Meta(Part, frozen=True, kw_only=True):
     """Samples of the smallest but the last one: a policy's success rate is told by how many of a batch are missing."""
     attempt: int | None = None
     """1, and one more for each earlier attempt that failed."""
+    continued: str | None = None
+    """The finished cell with a smaller budget whose ledger this run began with."""
     cost: tuple[float, str] | None = None
     """What one evaluation costs, as the task says: an amount and its unit."""
     heldout_asked: int | None = None

@@ -52,6 +52,8 @@ NUMERICS = (
 NO_NUMBERS = {
     "suite/_version.py": "text",
     "suite/attempts.py": "hands on what is noted of requests",
+    "suite/cells/checkpoint.py": "what a resumed run goes on from, to the same result",
+    "suite/cells/continued.py": "copies a ledger",
     "suite/cells/folder.py": "where a record lies",
     "suite/cells/identity.py": "the cell's name, which changes with it",
     "suite/cells/spec.py": "the same",
@@ -69,6 +71,7 @@ NO_NUMBERS = {
     "suite/store/disk.py": "how files are written",
     "suite/store/provenance.py": "`meta`, which is no part of the result",
     "suite/store/records.py": "how a record is written",
+    "suite/store/state.py": "how that is written",
     "suite/store/schema.py": "what a record consists of",
     "suite/tracking/run.py": "a mirror of the record",
 }

@@ -235,7 +235,7 @@ def test_counts_are_kept_over_rounds_and_include_the_sample_itself(
     """Strings 0000 and 2222 differ in every symbol, so that 16 random bits tell them apart."""
     paid: list[list[float]] = []
 
-    def catch(config: Any, prior: Any, oracle: Any, rng: Any, bonus: Callable[[Tensor], Tensor]) -> Any:
+    def catch(config: Any, prior: Any, oracle: Any, rng: Any, bonus: Callable[[Tensor], Tensor], *_: Any) -> Any:
         batches = (torch.tensor(codes)[:, None].expand(-1, 4) for codes in ([0, 0, 2], [0, 2], [0]))
         paid.extend(bonus(x).tolist() for x in batches)
         yield Round(prior, {})
@@ -308,7 +308,7 @@ def test_the_number_of_samples_met_goes_on_counting(
     monkeypatch.setattr(pseudo_count, "prediction_gain", lambda density, optimizer, x: torch.ones(len(x)).double())
     paid: list[float] = []
 
-    def catch(config: Any, prior: Any, oracle: Any, rng: Any, bonus: Callable[[Tensor], Tensor]) -> Any:
+    def catch(config: Any, prior: Any, oracle: Any, rng: Any, bonus: Callable[[Tensor], Tensor], *_: Any) -> Any:
         for n in (2, 3):
             paid.extend(bonus(torch.zeros(n, 1, dtype=torch.long)).tolist())
         yield Round(prior, {})
