@@ -1,7 +1,7 @@
 """What a method and its run keep between two rounds, as JSON and tensors: no code of anybody is run to read it.
 
 Kept are None, truth values, numbers, text, tensors, lists, tuples, dicts and counters of these, generators of the
-prior's class, and `Tempered` and `Filtered` ones around them. What was one object is one object again.
+prior's class, and `Tempered`, `Mixture` and `Filtered` ones around them. What was one object is one object again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from suite.policy import Acceptance, Filtered, Generator, Tempered
+from suite.policy import Acceptance, Filtered, Generator, Mixture, Tempered
 
 Tree = Any
 """JSON."""
@@ -81,6 +81,8 @@ class _Encoder:
             return {"net": [[name, self._stored(tensor)] for name, tensor in value.state_dict().items()]}
         if type(value) is Tempered:
             return {"tempered": self.encode(value.net), "temperature": self.encode(float(value.temperature))}
+        if type(value) is Mixture:
+            return {"mixture": self.encode(value.parts), "weights": self.encode(value.weights)}
         if type(value) is Filtered:
             return {"filtered": self.encode(value.prior), "filters": self.encode(value.filters),
                     "acceptance": self.encode(tuple(value.acceptance))}  # fmt: skip
@@ -135,6 +137,11 @@ class _Decoder:
                 return net
             case "tempered":
                 return Tempered(self.decode(tree["tempered"]), self.decode(tree["temperature"]))
+            case "mixture":
+                parts, weights = self.decode(tree["mixture"]), self.decode(tree["weights"])
+                mixture = Mixture(parts, weights)
+                mixture.weights = weights  # not divided by their sum a second time
+                return mixture
             case "filtered":
                 prior, filters = self.decode(tree["filtered"]), self.decode(tree["filters"])
                 return Filtered(prior, filters, Acceptance(*self.decode(tree["acceptance"])))

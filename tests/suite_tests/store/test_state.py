@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from suite.generators import Table
-from suite.policy import Acceptance, Filtered, Tempered
+from suite.policy import Acceptance, Filtered, Mixture, Tempered
 from suite.store.state import decode, encode
 
 PRIOR = Table(torch.tensor([0.1, 0.2, 0.3, 0.4]).log())
@@ -54,6 +54,9 @@ def test_policies_and_what_they_share() -> None:
     assert tempered.net is policy is same
     assert tempered.temperature == 0.1
     assert torch.equal(filters[0][0].log_prob(CODES), PRIOR.log_prob(CODES))
+    mixture = again(Mixture([net, PRIOR], [0.1, 0.6]))
+    assert mixture.weights == Mixture([net, PRIOR], [0.1, 0.6]).weights
+    assert torch.equal(mixture.parts[0].log_prob(CODES), OTHER.log_prob(CODES))
     filtered = again(Filtered(net, [(PRIOR, -math.inf)], Acceptance(3, 10)))
     assert filtered.acceptance == Acceptance(3, 10)
     assert filtered.filters[0][1] == -math.inf
