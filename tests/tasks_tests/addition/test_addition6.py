@@ -177,7 +177,7 @@ def agree(hits: int, n: int, low: float, high: float) -> bool:
 @pytest.mark.parametrize("task_id", [*IDS, "addition6-nozeros-tune-v1"])
 def test_what_is_known_of_a_pair_is_counted_again(task_id: str) -> None:
     """On other samples, against the intervals of the manifest and of `suite list --measure`."""
-    task, facts, n = task_of(task_id), registry.facts_of_task(task_id), 20_000
+    task, facts, n = task_of(task_id), registry.facts_of_task(task_id), 8_000
     zeros, rest = addition6_pretrain.screened(task.prior(), task.target, n, torch.Generator().manual_seed(99))
     assert agree(rest + zeros * task.leading_zeros, n, facts["low"], facts["high"])
     fresh = task.recipe.questions(n, torch.Generator().manual_seed(98))

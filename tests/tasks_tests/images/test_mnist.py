@@ -76,16 +76,16 @@ def test_the_networks_are_trained_and_a_baseline_runs(
 ) -> None:
     assert suite("pretrain", "mnist-0to6-v1") == 0
     results = tmp_path / "results"
-    small = ["--budget", "20", "--batch", "10", "--pool", "16", "--epochs", "1", "--heldout", "10"]
+    small = ["--budget", "10", "--batch", "10", "--pool", "16", "--epochs", "1", "--heldout", "10"]
     common = ["--task", "mnist-0to6-v1", "--baseline", "banel", "--results", str(results), "--tracking", "off"]
     assert suite("run", *common, *small) == 0, capsys.readouterr().err
     table = reports.load(results)
     assert table["task_config"].unique().tolist() == ['{"share":0.0}']
     assert table["success_rate"].notna().all()
     known = table["quantities.log_known"]
-    assert len(known) == 3
+    assert len(known) == 2
     # three known sixes of 784 pixels under hardly trained networks: near three images of 2^784
-    assert known.tolist() == pytest.approx([np.log(3) - 784 * np.log(2)] * 3, rel=0.3)
+    assert known.tolist() == pytest.approx([np.log(3) - 784 * np.log(2)] * 2, rel=0.3)
     assert suite("verify", "--results", str(results)) == 0
 
 

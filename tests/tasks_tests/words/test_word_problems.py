@@ -125,8 +125,8 @@ def test_a_base_rate_is_a_count_with_its_tail_enrichment() -> None:
     """Counted again here on the same samples of an untrained network."""
     torch.manual_seed(0)
     net = solver(Transformer(SHAPE).state_dict(), "tom")
-    found = measure(net, 7, 2000, seed=0)
-    x = net.sample(2000, torch.Generator().manual_seed(0))
+    found = measure(net, 7, 600, seed=0)
+    x = net.sample(600, torch.Generator().manual_seed(0))
     hits = int((last_numbers(x) == 7).sum())
-    assert found["rate"] == hits / 2000
-    assert found["interval"][0] <= hits / 2000 <= found["interval"][1]
+    assert found["rate"] == hits / 600 > 0
+    assert found["interval"][0] <= hits / 600 <= found["interval"][1]
