@@ -148,40 +148,52 @@ def need() -> Need:
     return find
 
 
-@pytest.fixture(scope="session")
-def postgres_server(need: Need) -> Iterator[Callable[[str], str]]:
-    """A PostgreSQL of this session; `postgres_server("name")` makes an empty database and gives its URL.
+class Postgres:
+    """A PostgreSQL of the tests; `server("name")` makes an empty database and gives its URL.
 
     It listens on a Unix socket alone, and runs as `postgres` where the tests run as root, whom it refuses.
     """
-    programs = need("/usr/lib/postgresql/*/bin/pg_ctl", "postgresql").parent
-    owner = "postgres" if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="suite-postgres-"))  # below tmp_path no other user may read
-    if owner is not None:
-        os.chown(folder, pwd.getpwnam(owner).pw_uid, -1)
 
-    def call(program: str, *args: str) -> None:
-        command = [str(programs / program), *args]
-        done = subprocess.run(command, cwd=folder, user=owner, text=True, timeout=60, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    def __init__(self, programs: Path) -> None:
+        self.programs = programs
+        self.owner = "postgres" if os.geteuid() == 0 else None
+        self.folder = Path(tempfile.mkdtemp(prefix="suite-postgres-"))  # below tmp_path no other user may read
+        if self.owner is not None:
+            os.chown(self.folder, pwd.getpwnam(self.owner).pw_uid, -1)
+        options = ("--username=suite", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
+        self.call("initdb", "--pgdata=data", *options)
+        self.start()
+
+    def call(self, program: str, *args: str) -> None:
+        command = [str(self.programs / program), *args]
+        done = subprocess.run(command, cwd=self.folder, user=self.owner, text=True, timeout=60,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
         assert done.returncode == 0, done.stdout
 
-    call("initdb", "--pgdata=data", "--username=suite", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
-    settings = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
-    call("pg_ctl", "start", "--pgdata=data", "--wait", "--log=log", f"--options={settings}")
+    def start(self) -> None:
+        settings = f"-c listen_addresses='' -c unix_socket_directories={self.folder} -c fsync=off"
+        self.call("pg_ctl", "start", "--pgdata=data", "--wait", "--log=log", f"--options={settings}")
 
-    def database(name: str) -> str:
-        call("createdb", f"--host={folder}", "--username=suite", name)
-        return f"postgresql+psycopg://suite@/{name}?host={folder}"
+    def stop(self) -> None:
+        """At once, as if it had crashed."""
+        self.call("pg_ctl", "stop", "--pgdata=data", "--mode=immediate")
 
+    def __call__(self, name: str) -> str:
+        self.call("createdb", f"--host={self.folder}", "--username=suite", name)
+        return f"postgresql+psycopg://suite@/{name}?host={self.folder}"
+
+
+@pytest.fixture(scope="session")
+def postgres_server(need: Need) -> Iterator[Postgres]:
+    server = Postgres(need("/usr/lib/postgresql/*/bin/pg_ctl", "postgresql").parent)
     try:
-        yield database
+        yield server
     finally:
-        call("pg_ctl", "stop", "--pgdata=data", "--mode=immediate")
-        shutil.rmtree(folder)
+        server.stop()
+        shutil.rmtree(server.folder)
 
 
 @pytest.fixture
-def postgres(postgres_server: Callable[[str], str]) -> str:
+def postgres(postgres_server: Postgres) -> str:
     """The URL of an empty PostgreSQL database of this test."""
     return postgres_server(f"test_{uuid.uuid4().hex}")

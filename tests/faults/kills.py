@@ -35,8 +35,8 @@ from suite.protocol import WORKS_UNDER
 from suite.store.records import canonical
 
 TASKS = (f"{Path(__file__).parents[1] / 'plugins' / 'toys.py'}:Strings", "gaussian-v1")
-SMALL: dict[str, Any] = {"batch": 50, "pool": 1000, "features": 8, "predictor_epochs": 20, "epochs": 20}
-BUDGET = 400
+SMALL: dict[str, Any] = {"batch": 50, "pool": 1000, "features": 8, "predictor_epochs": 5, "epochs": 5}
+BUDGET = 250
 
 
 class Outcome(NamedTuple):
@@ -111,12 +111,12 @@ def calm_run(task: str, baseline: str, seed: int, folder: Path) -> Calm:
 
 
 def killed_run(task: str, baseline: str, seed: int, folder: Path, calm: Calm, rng: random.Random) -> Outcome:
-    """Kill a run at a moment drawn from twice its calm time, again and again until it ends by itself."""
+    """Kill a run at random moments until it ends by itself: early ones at first, then later and later."""
     folder.mkdir(parents=True)
     kills = 0
     while True:
         pid = begin(task, baseline, seed, folder)
-        deadline = time.monotonic() + rng.uniform(0, (1 + kills) * calm.seconds)
+        deadline = time.monotonic() + rng.uniform(0, (1 + kills) * calm.seconds / 2)
         while (found := os.waitpid(pid, os.WNOHANG))[0] == 0 and time.monotonic() < deadline:
             time.sleep(0.002)
         if found[0] == 0:

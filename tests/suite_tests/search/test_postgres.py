@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -158,6 +159,33 @@ def test_a_server_that_goes_away_is_one_line(sweep: Path, tmp_path: Path, postgr
     allow(True)
     study = loop.tune(made, trials=4, url=postgres, results=tmp_path / "r")
     assert sum(studies.ended(trial) for trial in study.get_trials()) == 4
+
+
+def test_a_server_that_is_restarted_in_the_middle_of_a_study_loses_no_trial(
+    sweep: Path, postgres_server: Any, tmp_path: Path, charged: Callable[[Path], int]
+) -> None:
+    """It crashes after the second of four trials; the same call goes on from there."""
+    url = postgres_server("restarted")
+    made = sweeps.read(sweep)
+    ended = 0
+
+    def crash(done: loop.TrialDone) -> None:
+        nonlocal ended
+        ended += done.trial is not None
+        if ended == 2:
+            postgres_server.stop()
+
+    with pytest.raises(StorageError, match=r"^--storage postgresql.* was lost: .* goes on from here$"):
+        loop.tune(made, trials=4, url=url, results=tmp_path / "r", progress=crash)
+    postgres_server.start()
+    study = loop.tune(made, trials=4, url=url, results=tmp_path / "r")
+    trials = [trial for trial in study.get_trials() if trial.state == TrialState.COMPLETE]
+    found, broken = records.scan(tmp_path / "r")
+    assert not broken
+    assert len(trials) == 4
+    assert {cell for trial in trials for cell in trial.user_attrs["spent"]} == {record.cell for record in found}
+    assert sum(charged(record.folder) for record in found) == 4 * 20  # nothing was paid for twice
+    assert len((tmp_path / "begun").read_text()) == 4
 
 
 def test_processes_of_one_study_make_one_run_a_trial_and_one_of_the_study(
