@@ -16,7 +16,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from suite.cells import executor
-from suite.errors import UserError
+from suite.errors import Unavailable, UserError
 from suite.search import mirror as mirrors
 from suite.search import study as studies
 from suite.search.mirror import Mirror
@@ -187,7 +187,7 @@ def evaluate(trial: Trial, sweep: Sweep, results: Path | None, mirror: Mirror = 
         # to the end of it, since a cell that failed raises only when the next one is asked for, the last one too
         for record in configuration(sweep, drawn).cells(results, origin):
             seen.add(record)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Unavailable):  # a verifier that is away ends the search as Ctrl-C does
         trial.study.enqueue_trial(trial.params, user_attrs={"interrupted": trial.number})
         seen.end("interrupted")
         raise

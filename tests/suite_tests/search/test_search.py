@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 import suite
 from suite import search
 from suite.cells.spec import CellSpec
-from suite.errors import StorageError, UserError
+from suite.errors import StorageError, Unavailable, UserError
 from suite.search import loop, objective, study
 from suite.search.spent import cells
 from suite.search.sweep import Sweep, parse
@@ -153,9 +153,11 @@ def test_a_search_in_two_goes_is_a_search_in_one(sweep: Callable[..., Sweep], tm
     assert len({row["params"]["temperature"] for row in whole}) == 10
 
 
+@pytest.mark.parametrize("reason", [KeyboardInterrupt, Unavailable])
 def test_an_interrupted_trial_runs_again_with_its_parameters(
-    sweep: Callable[..., Sweep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sweep: Callable[..., Sweep], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: type[BaseException]
 ) -> None:
+    """By Ctrl-C, or by a verifier that is away."""
     made, started = sweep(p_threshold=0), []
     from suite.cells import runner
 
@@ -164,11 +166,11 @@ def test_an_interrupted_trial_runs_again_with_its_parameters(
     def interrupted(spec: CellSpec, **options: Any) -> Record:
         started.append(spec.seed)
         if len(started) == 5:  # the second seed of the second trial
-            raise KeyboardInterrupt
+            raise reason
         return plain(spec, **options)
 
     monkeypatch.setattr("suite.cells.runner.run_cell", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(reason):
         search.tune(made, trials=3, results=tmp_path)
     monkeypatch.undo()
     found = search.tune(made, trials=3, results=tmp_path)
