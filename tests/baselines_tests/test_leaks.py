@@ -13,7 +13,7 @@ from scipy import stats
 from torch import Tensor
 
 import suite
-from baselines import banel, blind, count, pseudo_count, rnd
+from baselines import banel, blind, count, pseudo_count, rnd, shortfall
 from suite import registry
 from suite.generators import Table
 from suite.measure import leak
@@ -144,6 +144,10 @@ METHODS: dict[str, tuple[Callable[..., Iterator[Round]], Any]] = {
     "count of strings": (count.run, count.Config(bits=0, **GRADIENT)),
     "pseudo-count": (pseudo_count.run, pseudo_count.Config(density_lr=1e-2, **GRADIENT)),
     "blind": (blind.run, blind.Config(epochs=5, filter_factor=4.0, **FILTER)),
+    "shortfall": (
+        shortfall.run,
+        shortfall.Config(batch=32, pool=512, unlabelled=128, kept=128, steps=10, distil_epochs=1, distil_lr=1e-3),
+    ),
     "peek": (PEEK.target, PEEK.config_class(batch=32)),
     "cheat": (cheat, CheatConfig()),
 }
