@@ -34,6 +34,10 @@ class Unavailable(UserError):
     """A verifier that cannot be reached now, or has not answered yet; the answers are kept. The CLI exits with 75."""
 
 
+class Unanswered(Unavailable):
+    """A verifier that is there and has not answered yet, a person for example: other runs may ask meanwhile."""
+
+
 class BrokenCell(UserError):
     """A record or a ledger that cannot be read: the cell is left as it is, others are not concerned."""
 

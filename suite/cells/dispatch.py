@@ -18,7 +18,7 @@ from suite.cells import executor
 from suite.cells.executor import Workers
 from suite.cells.spec import CellSpec
 from suite.config import nearest
-from suite.errors import BrokenCell, CellLocked, UserError
+from suite.errors import BrokenCell, CellLocked, Unanswered, UserError
 
 if TYPE_CHECKING:
     from suite.store.records import Record
@@ -39,8 +39,8 @@ class Call(NamedTuple):
 
 
 Outcome = Union["Record", Exception, None]
-"""A cell's record; the exception, if its workers kept crashing or its files cannot be read; None if another process is
-running it."""
+"""A cell's record; the exception, if its workers kept crashing, its files cannot be read or its verifier has not
+answered yet; None if another process is running it."""
 Outcomes = Generator[tuple[Call, Outcome]]
 
 
@@ -108,24 +108,25 @@ def _elsewhere(workers: Workers, calls: Sequence[Call]) -> Outcomes:
         raise UserError("the Dask scheduler is gone; start it again, the same command goes on from here") from None
 
 
-def _run(call: Call) -> Record | BrokenCell | None:
-    """The cell's record; None where another process is running it; the error where its files cannot be read."""
+def _run(call: Call) -> Record | BrokenCell | Unanswered | None:
+    """The cell's record; None where another process is running it; the error where its files cannot be read, or its
+    verifier has not answered yet."""
     from suite.cells.runner import run_cell
 
     try:
         return run_cell(call.spec, results=call.results, tracking=call.tracking, tuning=call.tuning, group=call.group)
     except CellLocked:
         return None
-    except BrokenCell as error:
+    except (BrokenCell, Unanswered) as error:
         return error
 
 
-def _run_in_worker(call: Call) -> Record | BrokenCell | None:
+def _run_in_worker(call: Call) -> Record | BrokenCell | Unanswered | None:
     with executor.interruptible():
         return _run(call)
 
 
-def _run_elsewhere(call: Call) -> Record | BrokenCell | None:
+def _run_elsewhere(call: Call) -> Record | BrokenCell | Unanswered | None:
     """On a machine whose files may be others: UserError where they are."""
     from suite.cells import cluster
     from suite.cells.identity import check_device, identify

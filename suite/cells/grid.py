@@ -16,7 +16,7 @@ from suite.cells import dispatch
 from suite.cells.dispatch import Call, Outcomes
 from suite.cells.spec import CellSpec
 from suite.config import nearest, specs
-from suite.errors import BrokenCell, CellLocked, UserError
+from suite.errors import BrokenCell, CellLocked, Unanswered, UserError
 from suite.store.records import Record, results_folder
 from suite.store.schema import Tuning
 
@@ -96,6 +96,8 @@ def run_grid(
     Raises:
         UserError: bad input, before any cell is run.
         BrokenCell: the files of some cells cannot be read; all others have their records by then.
+        Unanswered: the verifier of some has not answered yet; likewise.
+        Unavailable: a verifier cannot be reached, at the first such cell.
     """
     from suite.cells.identity import warn_of_earlier_engines, warn_of_few_samples  # imports torch
 
@@ -104,6 +106,7 @@ def run_grid(
     cells = _identified(specs)
     found: dict[str, Record] = {}
     torn: list[BrokenCell] = []
+    waiting: list[Unanswered] = []
 
     def report(name: str, record: Record, fresh: bool) -> None:
         found[name] = record
@@ -131,12 +134,17 @@ def run_grid(
         warn_of_earlier_engines((cells[call.name].identity for call in missing), folder)
         warn_of_few_samples(cells[call.name].identity for call in missing)
         while missing:
-            missing = _pass(outcomes, missing, cells, folder, report, torn)
+            missing = _pass(outcomes, missing, cells, folder, report, torn, waiting)
     if torn:
         others = len(cells) - len(torn)
         raise BrokenCell(
             f"{len(torn)} of {len(cells)} cells cannot be read and were left as they are; the other {others} have "
             f"their records: {'; '.join(map(str, torn))}"
+        )
+    if waiting:
+        raise Unanswered(
+            f"{len(waiting)} of {len(cells)} cells wait for answers, the other {len(cells) - len(waiting)} have their "
+            f"records; the last one: {waiting[-1]}"
         )
     return [found[name] for name in cells]
 
@@ -195,16 +203,20 @@ def _pass(
     folder: Path,
     report: Callable[[str, Record, bool], None],
     torn: list[BrokenCell],
+    waiting: list[Unanswered],
 ) -> list[Call]:
     """Run and report what no other process is running; the rest, once one of it has a record or PAUSE is over.
 
-    Cells whose files cannot be read are added to `torn`.
+    Cells whose files cannot be read are added to `torn`, those whose verifier has not answered yet to `waiting`.
     """
     busy: list[Call] = []
     with contextlib.closing(outcomes(calls)) as finished:
         for call, outcome in finished:
             if isinstance(outcome, BrokenCell):
                 torn.append(outcome)
+                continue
+            if isinstance(outcome, Unanswered):
+                waiting.append(outcome)
                 continue
             if isinstance(outcome, Exception):
                 outcome = _failed(cells[call.name].identity, folder, outcome)

@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from suite.errors import Unavailable, UserError
+from suite.errors import Unanswered, UserError
 from suite.store import disk
 from suite.task import Answered
 from suite.verifiers.settings import from_environment
@@ -41,7 +41,7 @@ class Human:
         """The answers that the file has to samples, int64 (B, T), or to questions.
 
         Raises:
-            Unavailable: some are missing; their questions are in the file.
+            Unanswered: some are missing; their questions are in the file.
             UserError: the file cannot be read, or an answer is none of yes and no.
         """
         questions = [_text(question) for question in (x.tolist() if isinstance(x, Tensor) else x)]
@@ -58,7 +58,7 @@ class Human:
             yield Answered(torch.tensor(answered), torch.tensor([found[i] is True for i in answered]))
         missing = len({question for question, answer in zip(questions, found, strict=True) if answer is None})
         if missing:
-            raise Unavailable(
+            raise Unanswered(
                 f"{missing} questions wait in {self.path}: write 1 or 0 into the column `answer` of each; then the "
                 "same command goes on from here"
             )

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from suite import attempts
 from suite.attempts import Attempt
-from suite.errors import Unavailable, VerifierError, one_line
+from suite.errors import Unanswered, Unavailable, VerifierError, one_line
 from suite.task import Answered
 from suite.verifiers.settings import Settings
 
@@ -85,7 +85,8 @@ class Remote(abc.ABC):
         """The answers to samples, int64 (B, T), or to questions of any kind that JSON knows, as they come.
 
         Raises:
-            Unavailable: a request had no answer after all its attempts, or the verifier has not answered yet.
+            Unavailable: a request had no answer after all its attempts.
+            Unanswered: the verifier does not know all answers yet.
             VerifierError: an answer is not one 0 or 1 per question.
         """
         questions = x.tolist() if isinstance(x, Tensor) else list(x)
@@ -145,7 +146,7 @@ def _answers(remote: Remote, waiting: Sequence[Request], settings: Settings) -> 
     if faults:  # a fault of the verifier before one of the way to it
         raise min(faults, key=lambda fault: isinstance(fault, Unavailable))
     if pending:
-        raise Unavailable(
+        raise Unanswered(
             f"{remote.place} has not answered {pending} questions yet; the answers that it gave are kept: the same "
             "command goes on from here"
         )

@@ -1,6 +1,7 @@
 """Runs of every baseline, killed with -9 at random moments and begun again until they end: the record of a calm run.
 
     OMP_NUM_THREADS=1 python tests/faults/kills.py --kills 200
+    OMP_NUM_THREADS=1 python tests/faults/kills.py --kills 20 --through bench    workers of `suite bench --jobs 2`
 
 Each run writes a checkpoint after every round. Exits with 1 if a record or a ledger differs from the undisturbed one,
 if more or less than the budget was charged, or if a round was computed again after its checkpoint.
@@ -16,6 +17,7 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -37,6 +39,7 @@ from suite.store.records import canonical
 TASKS = (f"{Path(__file__).parents[1] / 'plugins' / 'toys.py'}:Strings", "gaussian-v1")
 SMALL: dict[str, Any] = {"batch": 50, "pool": 1000, "features": 8, "predictor_epochs": 5, "epochs": 5}
 BUDGET = 250
+LEDGER = "SELECT k, samples, charged, rewards FROM batches LEFT JOIN answers USING (k) ORDER BY k"
 
 
 class Outcome(NamedTuple):
@@ -98,9 +101,8 @@ def ended(pid: int) -> int:
 def left(results: Path) -> tuple[str, list[tuple[Any, ...]]]:
     """Result and ledger of the one cell below a folder."""
     (cell,) = results.glob("cells/*")
-    query = "SELECT k, samples, charged, rewards FROM batches LEFT JOIN answers USING (k) ORDER BY k"
     with closing(sqlite3.connect(cell / "ledger.sqlite")) as db:
-        return canonical(json.loads((cell / "record.json").read_text())["result"]), db.execute(query).fetchall()
+        return canonical(json.loads((cell / "record.json").read_text())["result"]), db.execute(LEDGER).fetchall()
 
 
 def calm_run(task: str, baseline: str, seed: int, folder: Path) -> Calm:
@@ -164,15 +166,71 @@ def search(kills: int, seed: int, names: tuple[str, ...] = tuple(BASELINES)) -> 
             yield outcome
 
 
+def search_bench(kills: int, seed: int) -> Iterator[Outcome]:
+    """Grids of three methods and two seeds with --jobs 2, one of whose workers is killed now and then."""
+    rng = random.Random(seed)
+    names = ("banel", "rnd", "tail")
+    done = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for first in itertools.count(0, 2):
+            if done >= kills:
+                return
+            calm: dict[str, Calm] = {}
+            for name, own in itertools.product(names, (first, first + 1)):
+                place = Path(folder) / f"calm-{name}-{own}"
+                found = calm_run(TASKS[0], name, own, place)
+                (path,) = place.glob("cells/*")
+                calm[path.name] = found
+            results = Path(folder) / f"bench-{first}"
+            code, killed = 1, 0
+            while code:
+                process = subprocess.Popen([sys.executable, "-m", "suite", *_bench(names, first, results)])
+                while (ended_with := process.poll()) is None:
+                    time.sleep(rng.uniform(3, 12))  # a worker needs some seconds to begin
+                    workers = children(process.pid)
+                    if workers and process.poll() is None and rng.random() < 0.7:
+                        os.kill(rng.choice(workers), signal.SIGKILL)
+                        killed += 1
+                code = ended_with
+            done += killed
+            faults = []
+            for cell, wanted in calm.items():
+                content = json.loads((results / "cells" / cell / "record.json").read_text())
+                with closing(sqlite3.connect(results / "cells" / cell / "ledger.sqlite")) as db:
+                    rows = db.execute(LEDGER).fetchall()
+                if (canonical(content["result"]), rows) != (wanted.result, wanted.ledger):
+                    faults.append(f"{cell}: record or ledger differs")
+            yield Outcome(TASKS[0], "bench", killed, faults)
+
+
+def _bench(names: tuple[str, ...], first: int, results: Path) -> list[str]:
+    """The command line; every method of `names` takes its fields of SMALL."""
+    fields = [f"--{name}={value}" for name, value in SMALL.items()]
+    grid = ["--tasks", TASKS[0], "--baselines", ",".join(names), "--seeds", f"{first},{first + 1}", "--jobs", "2"]
+    common = ["--budget", str(BUDGET), "--protocol", "failures-padded", "--tracking", "off", "--quiet"]
+    return ["bench", *grid, *common, *fields, "--results", str(results)]
+
+
+def children(pid: int) -> list[int]:
+    """The workers that a process has spawned (Linux); not multiprocessing's tracker of resources."""
+    try:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(child) for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    except OSError:  # one has ended
+        return []
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--through", choices=("run", "bench"), default="run")
     given = parser.parse_args()
+    outcomes = search if given.through == "run" else search_bench
     runs: Counter[str] = Counter()
     kills: Counter[str] = Counter()
     faults = 0
-    for outcome in search(given.kills, given.seed):
+    for outcome in outcomes(given.kills, given.seed):
         runs[outcome.baseline] += 1
         kills[outcome.baseline] += outcome.kills
         for fault in outcome.faults:

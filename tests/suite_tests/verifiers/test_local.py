@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 import threading
 import time
@@ -12,9 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from suite import attempts
+from suite import attempts, cli
 from suite.attempts import Attempt
 from suite.errors import Unavailable, UserError, VerifierError
+from suite.store import records
+from suite.store.ledger import Ledger
 from suite.task import Answered, verified
 from suite.verifiers import Command, Function, Human
 from suite.verifiers.settings import Settings
@@ -183,3 +186,61 @@ def test_answers_in_any_order_are_put_in_their_places() -> None:
 def test_settings_out_of_range_are_refused(bad: dict[str, int]) -> None:
     with pytest.raises(UserError, match=f"{next(iter(bad))} of a verifier must be at least"):
         Settings(**bad)
+
+
+PERSON = """
+import torch
+from dataclasses import dataclass
+from suite.generators import Table
+from suite.verifiers import Human
+
+@dataclass(frozen=True)
+class Config:
+    pass
+
+class Lock:
+    config: Config
+    verify = Human("unset", name="person")
+
+    def __init__(self, config):
+        self.config = config
+
+    def prior(self):
+        return Table(torch.zeros(1000))
+
+    def show(self, x):
+        return [str(code) for code in x[:, 0].tolist()]
+"""
+
+
+@pytest.mark.slow
+def test_a_grid_asks_a_person_the_questions_of_all_its_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first batches of two seeds, 2 x 10 questions; answered, the second ones; answered, two records."""
+    (tmp_path / "lock.py").write_text(PERSON.replace("unset", str(tmp_path / "questions.csv")))
+    words = ["bench", "--tasks", f"{tmp_path / 'lock.py'}:Lock", "--baselines", "pretrained", "--seeds", "2"]
+    words += ["--batch", "10", "--budget", "20", "--heldout", "off", "--tracking", "off", "--quiet"]
+    words += ["--results", str(tmp_path / "results")]
+    sizes = []
+    for _ in range(2):
+        assert cli.main(words) == 75
+        assert "2 of 2 cells wait for answers, the other 0 have their records" in capsys.readouterr().err
+        with (tmp_path / "questions.csv").open(newline="") as file:
+            rows = [row | {"answer": row["answer"] or "0"} for row in csv.DictReader(file)]
+        sizes.append(len(rows))
+        save(tmp_path / "questions.csv", rows)
+    assert cli.main(words) == 0
+    found, _ = records.scan(tmp_path / "results")
+    assert [record.result.nre for record in found] == [20, 20]
+    asked = {row for record in found for batch in batches(record) for row in batch}
+    assert {row["question"] for row in rows} == {json.dumps([code]) for code in asked}
+    assert sizes[0] <= 20 < sizes[1] <= 40  # a code that is drawn twice is asked once
+
+
+def batches(record: records.Record) -> list[list[int]]:
+    ledger = Ledger(record.folder / "ledger.sqlite")
+    try:
+        return [batch.x[:, 0].tolist() for batch in ledger.batches()]
+    finally:
+        ledger.close()
