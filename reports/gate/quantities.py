@@ -104,6 +104,8 @@ def measure(of: Subject, name: str) -> float | None:
             value = None
     elif name.startswith("metrics."):
         value = curve[-1].metrics.get(name.removeprefix("metrics."))
+    elif name == "posterior_match":
+        value = None if curve[-1].posterior_match is None else curve[-1].posterior_match.value
     else:
         value = asdict(curve[-1]).get(name)
     return float(value) if value is not None and math.isfinite(value) else None

@@ -125,6 +125,15 @@ def success_rate_auc(record: FinishedRecord) -> float:
     return area
 
 
+def posterior_match(record: FinishedRecord) -> float:
+    """The posterior match after the last evaluation, at least LEAST_RATE."""
+    match = record.result.curve[-1].posterior_match
+    if match is None:
+        task = record.identity.task.id
+        raise UserError(f"{task} has no posterior match; `suite list --measure {task}` draws what it needs")
+    return max(match.value, LEAST_RATE)
+
+
 def distinct_successes(record: FinishedRecord) -> float:
     """Distinct successes among 10,000 samples of the final policy."""
     found = record.result.curve[-1].distinct_successes
@@ -136,6 +145,7 @@ def distinct_successes(record: FinishedRecord) -> float:
 _OF_ONE: dict[str, Callable[[FinishedRecord], float]] = {
     "success_rate": success_rate,
     "success_rate_auc": success_rate_auc,
+    "posterior_match": posterior_match,
     "distinct_successes": distinct_successes,
 }
 
@@ -148,6 +158,7 @@ def of_seed(metric: str, record: FinishedRecord) -> float:
 _OF_SEEDS: dict[str, Callable[[Sequence[float]], float]] = {
     "success_rate": geometric_mean,
     "success_rate_auc": geometric_mean,
+    "posterior_match": geometric_mean,
     "distinct_successes": statistics.fmean,
 }
 """How the seeds of one configuration become its value."""
@@ -169,7 +180,9 @@ def values(records: Sequence[FinishedRecord], settings: Settings, cell: CellSpec
     """
     found: dict[str, float] = {}
     if len(names_in(cell.task)) == 1:
-        names = [name for name in _OF_SEEDS if name != "success_rate_auc" or cell.points == "all"]
+        whole, matched = cell.points == "all", all(record.result.curve[-1].posterior_match for record in records)
+        absent = {"success_rate_auc": not whole, "posterior_match": not matched}
+        names = [name for name in _OF_SEEDS if not absent.get(name)]
         found = {name: _OF_SEEDS[name]([of_seed(name, record) for record in records]) for name in names}
     if settings.controls:
         by_task: dict[str, list[float]] = {}

@@ -35,6 +35,7 @@ METHODS = ("bayes", "random", "custom")
 METRICS = {
     "success_rate": "geometric mean over seeds of the success rate after the last evaluation",
     "success_rate_auc": "geometric mean over seeds of the area under the success rate over log NRE",
+    "posterior_match": "geometric mean over seeds of the posterior match after the last evaluation",
     "distinct_successes": "mean over seeds of the distinct successes among 10,000 final samples",
     "over_controls": "J − SE: how far above the best control, over tasks and seeds (suite/search/over_controls.py)",
 }

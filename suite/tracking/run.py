@@ -251,10 +251,16 @@ def staging_in(folder: Path) -> Iterator[None]:
 
 
 def row_of(point: schema.Point) -> dict[str, float]:
-    """A point of a curve as numbers: its own, the method's under `method/`, the task's under `task/`; none unknown."""
+    """A point of a curve as numbers: its own, the method's under `method/`, the task's under `task/`; none unknown.
+
+    The posterior match is `posterior_match`, its interval `posterior_match_low` and `_high`.
+    """
+    match = point.posterior_match
+    ends = {} if match is None else {"": match.value, "_low": match.low, "_high": match.high}
+    matches = {f"posterior_match{end}": value for end, value in ends.items()}
     method = {f"method/{name}": value for name, value in point.metrics.items()}
     task = {f"task/{name}": value for name, value in (point.quantities or {}).items()}
-    return numbers({**msgspec.structs.asdict(point), **method, **task})
+    return numbers({**msgspec.structs.asdict(point), **matches, **method, **task})
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:

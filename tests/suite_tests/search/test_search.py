@@ -281,6 +281,19 @@ def test_the_area_is_that_of_a_step_function_over_log_nre(tmp_path: Path) -> Non
     assert objective.success_rate_auc(record) == pytest.approx(0.2)
 
 
+def test_a_search_may_be_after_the_posterior_match(tmp_path: Path) -> None:
+    """The prior's match is its base rate; a run without a match is an error that says what to type, and no zero."""
+    made = suite.run("gaussian-v1", "pretrained", budget=100, config={"batch": 50}, results=tmp_path, tracking="off")
+    assert isinstance(made, FinishedRecord)
+    base = made.result.curve[0].success_rate
+    assert base is not None
+    assert objective.posterior_match(made) == pytest.approx(base)
+    curve = [msgspec.structs.replace(point, posterior_match=None) for point in made.result.curve]
+    record = dataclasses.replace(made, result=msgspec.structs.replace(made.result, curve=curve))
+    with pytest.raises(UserError, match="`suite list --measure gaussian-v1`"):
+        objective.posterior_match(record)
+
+
 def test_another_sweeps_study_is_refused(sweep: Callable[..., Sweep], tmp_path: Path) -> None:
     search.tune(sweep(), trials=1, results=tmp_path, name="mine")
     with pytest.raises(UserError, match="the study mine is of another sweep; give another --study or --storage"):

@@ -24,6 +24,7 @@ from suite.store.schema import (
     Best,
     Compute,
     FinishedResult,
+    Match,
     Meta,
     Placed,
     Point,
@@ -64,13 +65,16 @@ CURVE = [Point(**UNKNOWN, **values) for values in [
      "stream": 3, "distinct_successes": 0, "kl_prior": 4.5, "metrics": {"loss": 1e30}, "samples": ["3+4=", "3+4="]},
 ]]  # fmt: skip
 
+CURVE[3] = msgspec.structs.replace(CURVE[3], posterior_match=Match(0.25, 0.125, 0.5, "sampled", 400))
+
 ROWS = [
     {"round": 0, "nre": 0, "stream": 0, "success_rate": 0.0004, "low": 0.0004, "kl_prior": 0.0},
     {"round": 1, "nre": 0, "stream": 1, "success_rate": 1 / 3, "low": 1e-17, "n": 10000, "distinct_successes": 12,
      "kl_prior": 0.25, "method/loss": 9.125},
     {"round": 2, "nre": 500, "stream": 2, "method/loss": 0.0, "method/lift": 2.0, "task/modes": 3.0},
     {"round": 3, "nre": 1000, "stream": 3, "success_rate": 0.1 + 0.2, "low": 0.25, "distinct_successes": 0,
-     "kl_prior": 4.5, "method/loss": 1e30},
+     "posterior_match": 0.25, "posterior_match_low": 0.125, "posterior_match_high": 0.5, "kl_prior": 4.5,
+     "method/loss": 1e30},
 ]  # fmt: skip
 """The numbers of CURVE, one row for each point, copied by hand."""
 
