@@ -94,10 +94,14 @@ def test_a_metric_of_one_task_is_refused_for_several() -> None:
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, Path, Any]:
-    """Four trials of two temperatures on two tasks with two seeds; nothing is pruned."""
+    """Trials of two temperatures on two tasks with two seeds; nothing is pruned.
+
+    What is drawn depends on the file, so on the plug-in's path: twelve draws are all of one temperature in one of 2,000
+    checkouts. A configuration that was run is not run again.
+    """
     folder = tmp_path_factory.mktemp("searched")
     sweep = made(p_threshold=0)
-    return sweep, folder, search.tune(sweep, trials=4, results=folder)
+    return sweep, folder, search.tune(sweep, trials=12, results=folder)
 
 
 def u_of(record: FinishedRecord) -> float:
