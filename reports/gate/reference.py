@@ -32,7 +32,7 @@ from suite.store import disk, json_file
 from suite.store.ledger import Ledger, digest
 from suite.store.records import Record, canonical
 from suite.store.schema import Platform
-from suite.task import Task
+from suite.task import Task, verified
 
 SCHEMA = 1
 AGAIN = "write it anew with `suite check --update`"
@@ -179,7 +179,7 @@ def _differing(path: Path, task: Task) -> int:
     book = Ledger(path)
     try:
         answered = [(batch.x, batch.rewards) for batch in book.batches() if batch.rewards is not None]
-        return sum(int(torch.ne(task.verify(x).bool().cpu(), rewards).sum()) for x, rewards in answered)
+        return sum(int(torch.ne(verified(task.verify, x).cpu(), rewards).sum()) for x, rewards in answered)
     finally:
         book.close()
 

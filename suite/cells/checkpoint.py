@@ -99,8 +99,8 @@ class Checkpoints:
             yield content
 
     def drop(self, keep: int = 0) -> None:
-        """Remove all but the last `keep`."""
-        for path in files(self._folder)[keep:]:
+        """Remove all but the last `keep`, and what a run left that was killed while it wrote one."""
+        for path in [*files(self._folder)[keep:], *self._folder.glob("checkpoint-*.tmp")]:
             with contextlib.suppress(OSError):  # a folder in its place
                 path.unlink(missing_ok=True)
 

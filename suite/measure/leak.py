@@ -23,6 +23,7 @@ from suite.seeding import derive
 from suite.store import weights
 from suite.store.ledger import Ledger
 from suite.store.records import Record
+from suite.task import verified
 
 ALPHA = 1e-3
 """Level at which a leak is called one (docs/protocol.md, The lock)."""
@@ -90,7 +91,7 @@ def record_place(record: Record) -> float | None:
     tried = torch.cat([codes[:0], *(batch.x for batch in ledger.batches())])
     ledger.close()
     policy = weights.load(record.folder / "policy-final.safetensors", task.prior())
-    return place(policy, codes, task.verify(codes), tried, derive(record.cell, "ties"))
+    return place(policy, codes, verified(task.verify, codes), tried, derive(record.cell, "ties"))
 
 
 def leak_test(records: Iterable[Record]) -> LeakTest:

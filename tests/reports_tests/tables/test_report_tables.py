@@ -234,3 +234,14 @@ def test_no_cell_of_a_csv_file_is_a_formula(crowded: list[leaderboard.Row], star
             assert not cell.startswith(("=", "+", "@"))
             assert not cell.startswith("-") or float(cell) < 0
     assert tables.from_csv(text) == made
+
+
+def test_what_the_evaluations_cost_stands_in_the_table_of_costs(results: Any, rows: Rows) -> None:
+    """1,000 evaluations at 0.02 USD; the control spends none, and of the third nobody said."""
+    results.add("banel", meta={"cost": (0.02, "USD")})
+    results.add("tail", meta={"cost": (0.02, "USD")})
+    results.add("rnd")
+    made = rows()
+    assert {name: row.cost for name, row in made.items()} == {"banel": (20.0, "USD"), "tail": (0.0, "USD"), "rnd": None}
+    assert "| 20 USD |" in tables.to_markdown(list(made.values()))
+    assert json.loads(tables.to_json(list(made.values())))["rows"][0]["cost"] == [20.0, "USD"]

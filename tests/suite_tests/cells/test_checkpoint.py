@@ -169,6 +169,14 @@ def test_a_checkpoint_of_another_ledger_is_ignored(
     )
 
 
+def test_a_file_that_was_being_written_when_the_run_was_killed_does_not_stay(strings: str, tmp_path: Path) -> None:
+    stopped(strings, "banel", tmp_path, 2)
+    half = cell(tmp_path) / "checkpoint-3.safetensors.tmp"
+    half.write_bytes(b"half of it")
+    run(strings, "banel", tmp_path)
+    assert not half.exists()
+
+
 def test_force_begins_without_a_checkpoint(strings: str, tmp_path: Path) -> None:
     stopped(strings, "banel", tmp_path, 2)
     with pytest.raises(KeyboardInterrupt):
