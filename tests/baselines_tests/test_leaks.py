@@ -13,7 +13,7 @@ from scipy import stats
 from torch import Tensor
 
 import suite
-from baselines import banel, blind, count, pseudo_count, rnd, shortfall
+from baselines import banel, blind, count, npo, nsr, pseudo_count, rnd, shortfall, unlikelihood
 from suite import registry
 from suite.generators import Table
 from suite.measure import leak
@@ -143,6 +143,9 @@ METHODS: dict[str, tuple[Callable[..., Iterator[Round]], Any]] = {
     "count": (count.run, count.Config(bits=16, **GRADIENT)),
     "count of strings": (count.run, count.Config(bits=0, **GRADIENT)),
     "pseudo-count": (pseudo_count.run, pseudo_count.Config(density_lr=1e-2, **GRADIENT)),
+    "unlikelihood": (unlikelihood.run, unlikelihood.Config(batch=32, lr=3e-3, alpha=10.0)),
+    "nsr": (nsr.run, nsr.Config(batch=32, lr=3e-3)),
+    "npo": (npo.run, npo.Config(batch=32, lr=3e-3, memory="all")),
     "blind": (blind.run, blind.Config(epochs=5, filter_factor=4.0, **FILTER)),
     "shortfall": (
         shortfall.run,

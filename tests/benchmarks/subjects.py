@@ -107,10 +107,11 @@ def one_round(baseline: str) -> Work:
     fields = {spec.name for spec in configs.specs(entry.config_class)}
     config = configs.build(entry.config_class, {k: v for k, v in small.items() if k in fields})
     built: Any = task.target(task.config_class())
+    protocol = "all-rewards" if registry.uses(entry) == "rewards" else "failures-only"
 
     def work() -> object:
         prior, ledger = built.prior(), Ledger(Path(":memory:"))
-        oracle = Oracle(Verifier(built.verify), ledger, budget=100, prior=prior, generator=seeded())
+        oracle = Oracle(Verifier(built.verify), ledger, budget=100, prior=prior, generator=seeded(), protocol=protocol)
         rounds = list(entry.target(config, prior.clone(), oracle, Streams(0)))
         ledger.close()
         return rounds
