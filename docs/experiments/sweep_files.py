@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 
 from suite import cli, registry
+from suite.cells.spec import CellSpec
+from suite.protocol import WORKS_UNDER
 from suite.search.space import parameters
 
 FOLDER = Path(__file__).parents[2] / "sweeps"
@@ -35,9 +37,17 @@ def wanted() -> dict[str, str]:
     """{file name: command that writes it} of every family and baseline."""
     return {
         f"{family}/{name}.yaml": f"sweep-init --task {family}{TUNED} --baseline {name} --report {family}-v1"
+        + shown(name)
         for family in families()
         for name in baselines()
     }
+
+
+def shown(name: str) -> str:
+    """The option for a baseline that learns from what the default protocol does not show; for others nothing."""
+    uses = registry.uses_of(name)
+    works = WORKS_UNDER[uses] if uses else (CellSpec.protocol,)
+    return "" if CellSpec.protocol in works else f" --protocol {works[0]}"
 
 
 def made_by(path: Path) -> str:

@@ -54,6 +54,9 @@ class Factored(Neural):
     def log_likelihood(self, x: Tensor) -> Tensor:
         return self._picked(F.log_softmax(self.logits, dim=-1), x)
 
+    def symbol_log_likelihood(self, x: Tensor) -> Tensor:
+        return F.log_softmax(self.logits, dim=-1).gather(1, x.T).T
+
     def _picked(self, log_p: Tensor, x: Tensor) -> Tensor:
         """Σ_t log_p[t, x_t], (B,), of strings x, int64 (B, T)."""
         return log_p.gather(1, x.T).sum(dim=0)

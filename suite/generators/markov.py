@@ -59,6 +59,10 @@ class Markov(Neural):
     def log_likelihood(self, x: Tensor) -> Tensor:
         return self._picked(torch.log_softmax(self.logits, dim=-1), x).float()
 
+    def symbol_log_likelihood(self, x: Tensor) -> Tensor:
+        log_p = torch.log_softmax(self.logits, dim=-1)
+        return log_p[torch.arange(self.length, device=x.device), before(x), x].float()
+
     def _picked(self, log_p: Tensor, x: Tensor) -> Tensor:
         """Σ_t log_p[t, x_{t-1}, x_t], (B,), of strings x, int64 (B, T)."""
         return log_p[torch.arange(self.length, device=x.device), before(x), x].sum(dim=1)

@@ -127,6 +127,10 @@ class Network(Neural):
         picked = F.log_softmax(self.logits(x), dim=-1).gather(-1, x[..., None]).squeeze(-1)  # (B, T)
         return (picked * self.counted(x)).sum(dim=-1)
 
+    def symbol_log_likelihood(self, x: Tensor) -> Tensor:
+        picked = F.log_softmax(self.logits(x), dim=-1).gather(-1, x[..., None]).squeeze(-1)  # (B, T)
+        return picked.masked_fill(~self.counted(x), -torch.inf)
+
     def counted(self, x: Tensor) -> Tensor:
         """True (B, T) at the symbols that carry probability: up to and with the first `end`."""
         if self.shape.end is None:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from suite import compute
 from suite.counted import distinct_rows, random_order
+from suite.errors import UserError
 from suite.policy import Policy, Tempered
 
 
@@ -41,6 +42,14 @@ class Neural(nn.Module, abc.ABC):
     @abc.abstractmethod
     def log_likelihood(self, x: Tensor) -> Tensor:
         """log p(x), float32 (B,), with gradients."""
+
+    def symbol_log_likelihood(self, x: Tensor) -> Tensor:
+        """log p(x_t | x_<t), (B, T), with gradients; −∞ at symbols behind an end, which carry no probability.
+
+        Raises:
+            UserError: this generator does not give it.
+        """
+        raise UserError(f"{type(self).__name__} gives no probability of single symbols, which this method needs")
 
     def weighted_log_likelihood(self, x: Tensor, weights: Tensor) -> tuple[Tensor, int]:
         """Σ_i weights[i] log p(x_i), with gradients, and the symbols put through the network for it.
