@@ -31,7 +31,7 @@ from baselines.common.missing import Failures, Source, SuccessModel
 from suite.config import setting, tunable
 from suite.counted import Counted
 from suite.oracle import Oracle
-from suite.policy import Generator, Mixture, Policy, Round, fit_counts, sample_counts
+from suite.policy import Generator, Mixture, Policy, Round, Tempered, fit_counts, sample_counts
 from suite.seeding import Streams
 
 USES = "failures and counts"
@@ -83,7 +83,7 @@ def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams, state: A
         if oracle.remaining:
             ask(oracle, learned[-1] if learned else drawn_arm(arms, rng("arms")), half, failures)
         sources = [source for source in (*arms, *learned) if source.asked]
-        arm = max(arms, key=success_rate)
+        arm = max(arms, key=lower_bound)  # the first where no arm is shown to be good
         if not any(source.missing for source in sources):
             yield Round(arm.policy, {}, kept_state())
             continue
@@ -105,9 +105,13 @@ def run(config: Config, prior: Generator, oracle: Oracle, rng: Streams, state: A
 
 
 def oracle_free(config: Config, prior: Generator, oracle: Oracle, rng: Streams) -> list[Policy]:
-    """The policies of the arms: the prior, at higher temperatures, its tail, uniform strings."""
+    """The policies of the arms: uniform strings, the prior, the prior at higher temperatures, its tail.
+
+    Uniform strings come first where the task says which strings are well formed, else last.
+    """
     *_, (tail_policy, *_) = tail.run(tail.Config(pool=config.pool), prior, oracle, rng)
-    return [prior, *(prior.tempered(t) for t in TEMPERATURES), tail_policy, prior.uniform()]
+    uniform, others = prior.uniform(), [prior, *(prior.tempered(t) for t in TEMPERATURES), tail_policy]
+    return [*others, uniform] if isinstance(uniform, Tempered) else [uniform, *others]
 
 
 def ask(oracle: Oracle, source: Source, n: int, failures: Failures) -> None:
@@ -124,6 +128,11 @@ def drawn_arm(arms: list[Source], generator: torch.Generator) -> Source:
     shapes = torch.tensor([[0.5 + arm.missing, 50.0 + arm.asked - arm.missing] for arm in arms], dtype=torch.float64)
     gamma = torch._standard_gamma(shapes.to(generator.device), generator=generator)
     return arms[int((gamma[:, 0] / gamma.sum(dim=1)).argmax())]
+
+
+def lower_bound(source: Source) -> float:
+    """(m − √m) / n, the success rate less a standard error: 0 for an arm with a single success, or not asked."""
+    return (source.missing - math.sqrt(source.missing)) / max(1, source.asked)
 
 
 def success_rate(source: Source) -> float:

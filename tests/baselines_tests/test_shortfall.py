@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ import suite
 from baselines import shortfall
 from baselines.common.missing import Failures, Source, SuccessModel
 from suite.counted import Counted
-from suite.generators import Table
+from suite.generators import Table, Transformer
+from suite.oracle import Oracle
+from suite.policy import Tempered
+from suite.seeding import Streams
 from suite.store.records import FinishedRecord
 
 ALL = torch.arange(4)[:, None]
@@ -65,6 +69,24 @@ def test_arms_are_drawn_by_their_rates() -> None:
     unasked = [source(0, 0), source(2000, 2)]
     drawn = [unasked.index(shortfall.drawn_arm(unasked, generator)) for _ in range(200)]
     assert 80 < drawn.count(0) < 195  # P(Beta(½, 50) > 0.0012) is about 0.7
+
+
+def test_one_success_does_not_make_an_arm_the_best() -> None:
+    """1 of 250 is a higher rate than 4 of 2,000, and says less."""
+    assert shortfall.lower_bound(source(250, 1)) == shortfall.lower_bound(source(0, 0)) == 0
+    assert shortfall.lower_bound(source(2000, 4)) == pytest.approx(0.001)
+
+
+def test_uniform_strings_come_first_where_the_task_says_what_is_well_formed(
+    make_oracle: Callable[..., Oracle], tiny_net: Callable[..., Transformer]
+) -> None:
+    config, oracle = shortfall.Config(pool=100), make_oracle(lambda x: x[:, 0] == 0, budget=10)
+    arms = shortfall.oracle_free(config, Table(EVEN.log()), oracle, Streams(0))
+    assert len(arms) == 7
+    assert isinstance(arms[0], Table)
+    last = shortfall.oracle_free(config, tiny_net(0), oracle, Streams(0))[-1]
+    assert isinstance(last, Tempered)
+    assert last.temperature == math.inf
 
 
 @pytest.mark.parametrize(
