@@ -21,7 +21,7 @@ class Command(Remote):
     the next attempt. What it writes to stderr is passed on.
 
     Args:
-        argv: the program and its arguments.
+        argv: the program and its arguments; they stand in messages and the ledger, secrets belong into the environment.
         name, settings: as in :class:`Remote`.
     """
 

@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 
@@ -26,7 +26,7 @@ class Http(Remote):
     of 408, 425, 429 or from 500 on, a connection that breaks and a timeout are tried again.
 
     Args:
-        url: of the service; SUITE_NAME_URL overrules it.
+        url: of the service, with `user:password@` where it wants them; SUITE_NAME_URL overrules it.
         headers: of every request, `{"Authorization": …}`: take secrets from the environment, not from the file.
         name, settings: as in :class:`Remote`.
     """
@@ -61,7 +61,11 @@ class Http(Remote):
         return urllib3.PoolManager(maxsize=self.settings.overruled(self.name).concurrency)
 
     def connect(self) -> _Connection:
-        return _Connection(self._pool, self.url, self.place, self._headers)
+        parts = urlsplit(self.url)
+        host = parts.netloc.rpartition("@")[2]
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
+        headers = {**urllib3.make_headers(basic_auth=login), **self._headers}
+        return _Connection(self._pool, parts._replace(netloc=host).geturl(), self.place, headers)
 
 
 class _Connection:

@@ -51,6 +51,7 @@ class Lab(ThreadingHTTPServer):
         """How often the work of each request was done."""
         self.accepted = 0
         self.dies_after = dies_after
+        self.logins: set[str | None] = set()
         self.refusing, self.refused, self.connections = False, 0, 0
         self.chance = random.Random(0)
         self.lock = threading.Lock()
@@ -99,6 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         lab = self.server
+        lab.logins.add(self.headers["Authorization"])
         if lab.refusing:
             lab.refused += 1
             return self.say(403, b"you are not known here")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -209,6 +210,14 @@ def test_connections_are_kept(open_lab: Open) -> None:
     for _ in range(3):
         assert verified(http, torch.tensor([[7], [8], [7], [9]])).tolist() == [True, False, True, False]
     assert lab.connections <= 2
+
+
+def test_a_login_in_the_address_is_sent_and_not_shown(open_lab: Open) -> None:
+    lab = open_lab()
+    http = Http(lab.url.replace("://", "://lab%40home:se:cret@"))
+    assert verified(http, torch.tensor([[7]])).tolist() == [True]
+    assert lab.logins == {"Basic " + base64.b64encode(b"lab@home:se:cret").decode()}
+    assert http.place == lab.url
 
 
 def test_an_address_that_is_none_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
