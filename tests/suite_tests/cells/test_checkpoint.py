@@ -104,7 +104,7 @@ def test_a_resumed_run_is_the_undisturbed_one(
     every = answered[len(again) :]
     if every and name != "pointmass" and "duplicates" not in options:
         assert len(calm.result.curve) == (2 if "points" in options else 1 + ROUNDS)
-        assert (every, again) == ([0, 1, 2, 3], [2, 3])  # the first two rounds were not made again
+        assert again == every[len(every) // 2 :]  # the first two of four rounds were not made again
     assert len(checkpoint.files(disturbed.folder)) == 1
 
 
