@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,14 @@ BUDGET = 40
 
 
 @pytest.fixture
-def sweep(plugin: Callable[[str], str]) -> Callable[..., Sweep]:
-    """A sweep of the temperature of tests/plugins/tuned.py on gaussian-v1; settings and parameters can be changed."""
+def sweep() -> Iterator[Callable[..., Sweep]]:
+    """A sweep of the temperature of tests/plugins/tuned.py on gaussian-v1; settings and parameters can be changed.
+
+    The method's path is relative, since what is drawn depends on the content: it is the same in every checkout.
+    """
 
     def make(metrics: tuple[str, ...] = ("success_rate",), method: str = "bayes", **parameters: Any) -> Sweep:
-        constants = {"task": "gaussian-v1", "baseline": plugin("tuned.py:run"), "seeds": 3, "budget": BUDGET}
+        constants = {"task": "gaussian-v1", "baseline": "tuned.py:run", "seeds": 3, "budget": BUDGET}
         space = {"temperature": {"distribution": "log_uniform_values", "min": 0.5, "max": 10.0}}
         goals = [{"name": name, "goal": "maximize"} for name in metrics]
         goal = {"metric": goals[0]} if len(goals) == 1 else {"metrics": goals}
@@ -45,7 +49,8 @@ def sweep(plugin: Callable[[str], str]) -> Callable[..., Sweep]:
         given = {name: {"value": value} for name, value in constants.items()} | space | named
         return parse({"program": "suite", "method": method, **goal, "parameters": given})
 
-    return make
+    with contextlib.chdir(Path(__file__).parents[2] / "plugins"):
+        yield make
 
 
 def ran(sweep: Sweep, tmp_path: Path, **options: Any) -> list[dict[str, Any]]:
