@@ -50,10 +50,11 @@ def test_no_damage_of_a_record_ends_a_report(results: Any, what: str) -> None:
     for place in places({name: content[name] for name in ("result", "meta")}):
         path.write_text(json.dumps(damaged(content, place, what)))
         records, broken = select.read(results.folder)
-        rows = leaderboard.rows(records)
-        outputs.of_tables(rows)
-        runs.pack(records, rows)
-        grids.runs(records, rows)
+        if not broken or not skipped:  # the report of the others alone is always the same
+            rows = leaderboard.rows(records)
+            outputs.of_tables(rows)
+            runs.pack(records, rows)
+            grids.runs(records, rows)
         assert len(records) + len(broken) == 2, place
         assert all(line.startswith(f"{path}: not a record (") for line in broken), place
         skipped += len(broken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import itertools
 import math
@@ -119,6 +120,7 @@ ENUMERATED = [
 ]
 
 
+@functools.cache
 def built(ref: str) -> Task:
     entry = registry.load("task", ref)
     task: Task = entry.target(configs.build(entry.config_class, {}))
