@@ -43,7 +43,7 @@ def test_a_program_that_ends_or_hangs_is_started_again(tmp_path: Path, fault: st
     noted: list[Attempt] = []
     command = Command([sys.executable, "-S", str(script), str(tmp_path / "flag")], batch=2, concurrency=1, pause=0)
     with attempts.noted(noted.append), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SUITE_VERIFIER_TIMEOUT", "2" if "sleep" in fault else "30")
+        patch.setenv("SUITE_VERIFIER_TIMEOUT", "1" if "sleep" in fault else "30")
         for _ in range(2):
             assert verified(command, X).tolist() == RIGHT
     errors = [attempt.error for attempt in noted if attempt.error]
