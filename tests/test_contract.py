@@ -27,6 +27,7 @@ from suite import config as configs
 from suite import registry
 from suite import task as engine
 from suite.errors import UserError
+from suite.measure.facts import uniform_rate
 from suite.oracle import Oracle
 from suite.policy import Generator, Policy, Tempered
 from suite.protocol import PROTOCOLS, WORKS_UNDER
@@ -289,6 +290,7 @@ def test_the_facts_are_those_of_the_task(ref: str) -> None:
     assert facts["estimator"] == ("monte-carlo" if rate is None else "exact")
     if rate is not None:
         assert rate == pytest.approx(facts["base_rate"], rel=1e-4)
+        assert uniform_rate(task) == pytest.approx(facts["uniform_rate"], rel=1e-4)
 
 
 def test_the_exact_rate_of_gaussian_v1_by_hand() -> None:

@@ -14,6 +14,10 @@ from suite.commands.options import describe, fields_of, split, switch
 from suite.config import specs
 
 WIDTH = 80
+BUDGET = 7500
+"""Evaluations that guessing is judged by, the budget of the reported tables."""
+GUESSABLE = 100
+"""Successes from which on a task is called guessable: so many are met without learning anything."""
 
 
 @click.command("list")
@@ -31,7 +35,9 @@ def command(refs: tuple[str, ...], as_json: bool, measure: str | None, config_fi
 
     A task's numbers were measured before any method ran: its base success rate and how (exact, or monte-carlo with the
     interval in --json), how many samples are well formed, how much more often the least likely 1 % of the prior
-    succeeds than all of it, and what must be installed. Of what is named the fields of its config are shown too.
+    succeeds than all of it, how many successes 7,500 draws meet without learning anything, the prior's or uniform
+    strings (from 100 on the task is guessable: *), and what must be installed. Of what is named the fields of its
+    config are shown too.
 
     Where a task's successes are not enumerated, --measure also draws 400 of its prior's, from which the posterior
     match is estimated.
@@ -46,7 +52,7 @@ def command(refs: tuple[str, ...], as_json: bool, measure: str | None, config_fi
         click.echo(json.dumps({"tasks": tasks, "baselines": baselines}, indent=2, ensure_ascii=False))
         return
     if tasks:
-        click.echo(f"{'task':<26}{'base rate':>10}  {'estimator':<12}{'space':>8}{'tail':>7}  needs")
+        click.echo(f"{'task':<26}{'base rate':>10}  {'estimator':<12}{'space':>8}{'tail':>6}{'met':>6}  needs")
     for task in tasks:
         click.echo(_line(task).rstrip())
         click.echo(textwrap.fill(task["title"], WIDTH, initial_indent="  ", subsequent_indent="  "))
@@ -91,9 +97,13 @@ def _line(task: dict[str, Any]) -> str:
     """A task's numbers in 80 columns; a dash where nothing is known."""
     extra = task.get("extra")
     needs = f"[{extra}]" if extra else ""
+    rates = [rate for rate in (task.get("base_rate"), task.get("uniform_rate")) if rate is not None]
+    met = BUDGET * max(rates) if rates else None
+    guessable = "*" if met is not None and met >= GUESSABLE else " "
     return (
         f"{task['id']:<26}{_number(task.get('base_rate'), '.2e'):>10}  {task.get('estimator') or '–':<12}"
-        f"{_number(task.get('space'), '.1e'):>8}{_number(task.get('tail_enrichment'), '.3g'):>7}  {needs}"
+        f"{_number(task.get('space'), '.1e'):>8}{_number(task.get('tail_enrichment'), '.3g'):>6}"
+        f"{_number(met, '.0f' if met and met >= 10 else '.2g'):>6}{guessable} {needs}"
     )
 
 

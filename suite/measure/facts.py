@@ -25,6 +25,8 @@ TAIL = 0.01
 """The share of the prior's mass with the lowest likelihood that is its tail (docs/protocol.md)."""
 POOL = 200_000
 """Samples of the prior that its tail is found by, and that rates are counted on where nothing is enumerated."""
+GUESSES = 20_000
+"""Uniform strings whose successes are counted where nothing is enumerated."""
 TIE = 1e-9
 """Log-probabilities this close, in nats, are equal."""
 
@@ -46,7 +48,8 @@ def measure(task: Task, pool: int = POOL) -> dict[str, Any]:
 
     Returns:
         base_rate, low, high; estimator, `exact` or `monte-carlo`; n, its samples; tail_enrichment, tail_low, tail_high;
-        space, how many samples are well formed; extra, what must be installed. None where unknown.
+        uniform_rate, the success rate of uniform strings, which no evaluation is needed for: exact, or counted on
+        `GUESSES`; space, how many samples are well formed; extra, what must be installed. None where unknown.
     """
     prior = task.prior()
     x = prior.sample(pool, torch.Generator().manual_seed(derive("facts", pool)))  # (B, T)
@@ -70,9 +73,21 @@ def measure(task: Task, pool: int = POOL) -> dict[str, Any]:
     return {
         **base,
         **dict(zip(("tail_enrichment", "tail_low", "tail_high"), tail, strict=True)),
+        "uniform_rate": uniform_rate(task),
         "space": _number(getattr(task, "space", None)),
         "extra": getattr(task, "extra", None),
     }
+
+
+@torch.no_grad()
+def uniform_rate(task: Task) -> float:
+    """The success rate of the task's uniform strings: exact where it can be, else counted on `GUESSES` of them."""
+    uniform = task.prior().uniform()
+    rate, _ = tasks.enumerated(task, uniform)
+    if rate is not None:
+        return rate
+    x = uniform.sample(GUESSES, torch.Generator().manual_seed(derive("guesses", GUESSES)))
+    return float(tasks.verify_heldout(task, x).double().mean())
 
 
 def _number(space: Any) -> int | float | None:

@@ -103,10 +103,24 @@ def test_measuring_a_task_of_a_users_own_keeps_the_facts_beside_it(tmp_path: Pat
     assert facts["toys.py:Codes"]["config"] == {"codes": 64, "successes": 4, "secret": 0}
     assert facts["toys.py:Codes"]["source_sha256"] == sources.sha256_of(path)
     assert facts["toys.py:Codes"]["tail_enrichment"] == pytest.approx(1.0)
+    assert facts["toys.py:Codes"]["uniform_rate"] == pytest.approx(1 / 16)
     counted = facts["toys.py:Uncounted"]
+    assert counted["uniform_rate"] == pytest.approx(1 / 16, abs=0.01)
     assert counted["estimator"] == "monte-carlo"
     assert counted["low"] < 1 / 16 < counted["high"]
     assert counted["tail_low"] < 1 < counted["tail_high"]
+
+
+def test_a_task_is_guessable_where_uniform_strings_meet_a_hundred_successes(capsys: Captured) -> None:
+    """Of 7,500: gaussian-v1 has 2 of 31 bins, 484; hypergrid-v1 11 of 4,096 cells, 20; lock-v1 one code of 100,000."""
+    assert cli.main(["list", "gaussian-v1", "hypergrid-v1", "lock-v1"]) == 0
+    shown = [line.split() for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+    lines = {words[0]: words for words in shown if words[0].endswith("-v1")}
+    assert {name: words[5] for name, words in lines.items()} == {
+        "gaussian-v1": "484*",
+        "hypergrid-v1": "20",
+        "lock-v1": "0.075",
+    }
 
 
 def test_too_few_held_out_samples_for_a_known_base_rate_are_a_warning(tmp_path: Path, capsys: Captured) -> None:
