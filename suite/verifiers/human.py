@@ -27,7 +27,7 @@ class Human:
 
     A run writes the questions that the file does not have yet and ends; once `answer` says 1 or 0 (yes, no) for each,
     the same command goes on. A question stands in it once, for whatever runs ask it, and is found by its id: the
-    question itself may be cut or formatted.
+    question itself may be cut or formatted. One that a spreadsheet would run as a formula begins with an apostrophe.
 
     Args:
         path: of the file, from where the run is started; SUITE_NAME_PATH overrules it.
@@ -50,7 +50,7 @@ class Human:
             known = {row["id"]: _answer(row, self.path) for row in rows}
             new = [question for question in dict.fromkeys(questions) if _id(question) not in known]
             if new:
-                fresh = [{"id": _id(question), "question": question, "answer": ""} for question in new]
+                fresh = [{"id": _id(question), "question": _cell(question), "answer": ""} for question in new]
                 self._write([*rows, *fresh])
         found = [known.get(_id(question)) for question in questions]
         answered = [i for i, answer in enumerate(found) if answer is not None]
@@ -86,6 +86,11 @@ class Human:
 
 def _text(question: object) -> str:
     return question if isinstance(question, str) else json.dumps(question, ensure_ascii=False)
+
+
+def _cell(question: str) -> str:
+    """With an apostrophe in front where a spreadsheet would take it for a formula."""
+    return f"'{question}" if question.startswith(("=", "+", "-", "@", "\t", "\r")) else question
 
 
 def _id(question: str) -> str:

@@ -152,6 +152,18 @@ def save(path: Path, rows: list[dict[str, str]]) -> None:
         writer.writerows(rows)
 
 
+def test_no_question_is_a_formula(tmp_path: Path) -> None:
+    path = tmp_path / "questions.csv"
+    with pytest.raises(Unavailable):
+        list(Human(path)(["=1+1", "1+1"]))
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["question"] for row in rows] == ["'=1+1", "1+1"]
+    save(path, [row | {"answer": "1"} for row in rows])
+    (answered,) = Human(path)(["1+1", "=1+1"])
+    assert answered.rewards.tolist() == [True, True]
+
+
 def test_an_answer_of_a_person_that_is_none_is_said(tmp_path: Path) -> None:
     path = tmp_path / "questions.csv"
     with pytest.raises(Unavailable):
