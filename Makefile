@@ -15,7 +15,8 @@ AGAINST ?=
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+# worksteal: tests of one file mostly run in one process, which makes their tasks and fixtures once
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 .PHONY: install leaderboard sweeps test test-fast test-server test-all check engine gate docs format clean
 
