@@ -1,4 +1,4 @@
-"""Errors that a person is meant to read."""
+"""Errors that a person is meant to read, and text that is safe to show."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from __future__ import annotations
 def printable(text: str) -> str:
     """Text in one line, its control characters spelled out (`\\x1b`): what a method said must not steer a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split()))
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
 
 
 def one_line(error: BaseException) -> str:

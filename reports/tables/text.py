@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from suite.errors import FORMULA
 from suite.store.schema import Estimate
 
 NONE = "–"
@@ -45,10 +46,6 @@ def interval(value: float | None, low: float | None, high: float | None, digits:
     if low is None or high is None:
         return number(value, digits)
     return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
-
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
 
 
 def cell_of_csv(value: object) -> object:

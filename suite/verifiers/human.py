@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from suite.errors import Unanswered, UserError
+from suite.errors import FORMULA, Unanswered, UserError
 from suite.store import disk
 from suite.task import Answered
 from suite.verifiers.settings import from_environment
@@ -90,7 +90,7 @@ def _text(question: object) -> str:
 
 def _cell(question: str) -> str:
     """With an apostrophe in front where a spreadsheet would take it for a formula."""
-    return f"'{question}" if question.startswith(("=", "+", "-", "@", "\t", "\r")) else question
+    return f"'{question}" if question.startswith(FORMULA) else question
 
 
 def _id(question: str) -> str:
