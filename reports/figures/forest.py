@@ -67,7 +67,7 @@ def figure(rows: Sequence[Row]) -> Figure | None:
                         _whisker(ax, panel, methods[name], y + LANE * (lane - (len(names) - 1) / 2), chosen[name])
             ax.axvline(1, color="0.15", linewidth=1.2, zorder=1)
             ax.set(xscale="log", xlim=SHOWN, ylim=(len(tasks) - 0.5, -0.5))
-            ax.set_xlabel(f"{panel.name} ÷ best control's    (right of the line: better)")
+            ax.set_xlabel(f"{panel.name} ÷ best control's (right: better)")
             ax.tick_params(axis="y", length=0)
         for name in names:
             axes[0].plot([], [], "o", color=chosen[name], label=plain(name))
