@@ -1,6 +1,9 @@
 # `make leaderboard` and `make test` are all a newcomer needs; each makes .venv first.
 PYTHON ?= python3
-TORCH_INDEX ?=
+# Where torch comes from: `auto` is PyTorch's CPU index on Linux without nvidia-smi, else (or where that index fails)
+# pip's own index; empty is pip's own; an address is that index and no other.
+TORCH_INDEX ?= auto
+CPU_INDEX := https://download.pytorch.org/whl/cpu
 TASKS ?= addition-v1
 BASELINES ?= banel,rnd,pseudo-count,pretrained,tail,uniform
 SEEDS ?= 2
@@ -24,7 +27,16 @@ install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install -q $$(grep '^torch==' constraints.txt) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	@pin=$$(grep '^torch==' constraints.txt) || exit 1; \
+	if [ '$(TORCH_INDEX)' != auto ]; then \
+		$(BIN)/pip install -q $$pin $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)); \
+	elif [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null; then \
+		echo 'no NVIDIA driver found: torch without CUDA (TORCH_INDEX= takes the usual build)'; \
+		$(BIN)/pip install -q --retries 1 $$pin --index-url $(CPU_INDEX) || { \
+			echo "$(CPU_INDEX) failed: torch from pip's own index"; $(BIN)/pip install -q $$pin; }; \
+	else \
+		$(BIN)/pip install -q $$pin; \
+	fi
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
 	@touch $@
 
