@@ -46,6 +46,7 @@ KINDS: dict[str, Callable[[Record], Sequence[str]]] = {
 @click.option("--from", "source", metavar="wandb:ENTITY/PROJECT", help="Read the records of a W&B project.")
 @click.option("--to", "target", metavar="wandb[:ENTITY/PROJECT]", help="Mirror tables and figures to a W&B run.")
 @click.option("--readme", type=click.Path(path_type=Path), help="Put table and curves between the marks of this file.")
+@switch("--shipped", help="Show the records that come with the suite too: tasks that take minutes a run.")
 @switch("--tables-only", help="Write no figures and no page, which take most of the time.")
 def report(
     results: Sequence[Path],
@@ -54,6 +55,7 @@ def report(
     source: str | None,
     target: str | None,
     readme: Path | None,
+    shipped: bool,
     tables_only: bool,
     **filters: Sequence[str],
 ) -> None:
@@ -69,6 +71,7 @@ def report(
     from reports import page
     from reports import report as reporting
     from reports.read import select, wandb_source
+    from reports.read import shipped as shipped_records
     from reports.tables import terminal
     from reports.write import outputs, wandb_target
 
@@ -80,6 +83,7 @@ def report(
         folder_of_source, fetched = wandb_source.fetch(source)
         results = [*results, folder_of_source]
     records, broken = select.read(*results)
+    records += shipped_records.read() if shipped else []
     for kind, of in KINDS.items():
         records = _only(records, kind, filters[f"{kind}s"], of)
     _only(records, "baseline", baselines, lambda record: (record.baseline,))

@@ -9,7 +9,7 @@ from typing import Any
 from reports import stats
 from reports.board.rates import Rates, area, fields
 from reports.board.row import Row
-from reports.read import select
+from reports.read import select, shipped
 from suite import registry
 from suite.store import records as engine
 from suite.store.records import FinishedRecord, Record, canonical
@@ -256,6 +256,7 @@ def _row(entrant: Entrant, rivals: Sequence[Entrant], rank: stats.Rank | None) -
         success_final_seeds_low=final.lows,
         success_final_seeds_high=final.highs,
         best_selected_on=_words(record.best.selected_on for record in finished if record.best) or None,
+        shipped=shipped.commits(entrant.records) or None,
         cells=tuple(record.cell for record in entrant.records),
         **headline(entrant, rivals),
         **final.summary("final"),

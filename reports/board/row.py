@@ -189,6 +189,8 @@ class Row:
     """Evaluations that choosing this configuration had cost, as its tuning provenance says."""
     tuning_heldout: int | None
     """Held-out evaluations that it had cost."""
+    shipped: str | None
+    """The commit that made these runs, where they come with the suite and were not made here."""
     cells: tuple[str, ...]
     """The folders below RESULTS/cells, ledgers included, that stand behind this row."""
 

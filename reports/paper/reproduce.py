@@ -129,7 +129,7 @@ def _hindrance(part: str) -> str:
 
 def _run(cells: Sequence[CellSpec], jobs: int, results: Path | None) -> list[Record]:
     """Run the cells that have no record; those that failed."""
-    with progress.of_grid(False) as show:
+    with progress.of_grid(False, cells, results, jobs) as show:
         made = run_grid(cells, jobs=jobs, results=results, tracking="off", progress=show)
     return [record for record in made if record.status != "finished"]
 

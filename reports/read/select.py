@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from reports.read import shipped
+from reports.read.shipped import ShippedRecord
 from suite import registry
 from suite.engine import ENGINE
 from suite.errors import UserError
@@ -107,16 +109,23 @@ def current(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
 
     One record per cell (of two that disagree, a finished and then the earlier one). Of records made by
     several versions of a task's or a method's source, or by several engines, those of the version that ran last:
-    `suite bench` would run the others again.
+    `suite bench` would run the others again. Of those that come with the suite the rows that were not run here.
     """
-    kept, lines = _one_per_cell(told_apart(records))
+    own = [record for record in records if not isinstance(record, ShippedRecord)]
+    kept, lines = _one_per_cell(told_apart(own))
     kept, old = _newest(kept, task_key, lambda r: (r.identity.task.source_sha256, canonical(r.identity.task.assets)))
     lines += _left_out(old, "of the task's source or weights", lambda r: r.task)
     kept, old = _newest(kept, row_key, lambda r: r.identity.baseline.source_sha256)
     lines += _left_out(old, "of the method's source", lambda r: r.baseline)
     kept, old = _newest(kept, row_key, lambda r: r.identity.engine)
     lines += _left_out(old, "of the engine", lambda r: r.baseline)
-    return kept, lines
+    return kept + _beside(kept, [record for record in records if isinstance(record, ShippedRecord)]), lines
+
+
+def _beside(own: Sequence[Record], shipped: Sequence[ShippedRecord]) -> list[Record]:
+    """The shipped records of rows that no record of one's own has; of whatever sources and engine they are."""
+    rows = {row_key(record) for record in store.finished(own)}
+    return [record for record in shipped if row_key(record) not in rows]
 
 
 def told_apart(records: Sequence[Record]) -> list[Record]:
@@ -189,6 +198,7 @@ def notices(records: Sequence[Record]) -> list[str]:
             f"{count} records are of engine {number}, this is engine {ENGINE}, whose results may differ: "
             "`suite bench` would run them again"
         )
+    lines += shipped.notices(records)
     settings = [record.identity.settings() | {"engine": record.identity.engine} for record in records]
     for field in settings[0] if settings else ():
         values = {one[field] for one in settings}

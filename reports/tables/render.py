@@ -107,7 +107,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
     """For each setting the headline in 80 columns and a table for each kind of detail; a legend below."""
     parts = ["# Leaderboard"]
     for block in blocks(rows):
-        parts += [f"## {escape(title(block[0]))}", escape(best_control(block))]
+        parts += [f"## {escape(title(block[0]))}", *filter(None, [escape(origin(block))]), escape(best_control(block))]
         for heading, columns in sections(block).items():
             if heading:
                 parts.append(f"### {heading}")
@@ -148,6 +148,17 @@ def best_control(block: Sequence[Row]) -> str:
     if row.match_best_control is not None:
         sentence += f"; in match: {row.match_best_control}, at {rate(row.match_best_control_rate)}"
     return plain(f"{sentence}.")
+
+
+def origin(block: Sequence[Row]) -> str:
+    """Which rows of a setting were not run here, and of which commit they are; empty where all were."""
+    own: dict[str, list[str]] = {}
+    for row in block:
+        if row.shipped:
+            own.setdefault(row.shipped, []).append(row.name)
+    alone = sum(map(len, own.values())) == len(block)
+    parts = [f"{'all rows' if alone else ', '.join(names)} of commit {commit}" for commit, names in own.items()]
+    return plain(f"Shipped with the suite, not run here: {'; '.join(parts)}.") if parts else ""
 
 
 def verdicts(block: Sequence[Row]) -> list[str]:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from reports.board.row import Row, blocks
 from reports.tables.columns import WORK, Columns, headline
-from reports.tables.render import MEANING, best_control, title, verdicts
+from reports.tables.render import MEANING, best_control, origin, title, verdicts
 from reports.tables.text import plain
 
 
@@ -23,7 +23,7 @@ def to_console(rows: Sequence[Row]) -> Group:
         parts += [
             Text(title(block[0]), style="bold"),
             _table(block, headline(block)),
-            *map(Text, [best_control(block), *verdicts(block)]),
+            *map(Text, filter(None, [best_control(block), *verdicts(block), origin(block)])),
             Text(),
             _table(block, WORK),
             Text(),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Union
 from urllib.parse import urlsplit
 
-from suite.cells import executor
+from suite.cells import executor, running
 from suite.cells.executor import Workers
 from suite.cells.spec import CellSpec
 from suite.config import nearest
@@ -114,7 +114,15 @@ def _run(call: Call) -> Record | BrokenCell | Unanswered | None:
     from suite.cells.runner import run_cell
 
     try:
-        return run_cell(call.spec, results=call.results, tracking=call.tracking, tuning=call.tuning, group=call.group)
+        with running.told(call.results, call.name, call.spec) as tell:
+            return run_cell(
+                call.spec,
+                results=call.results,
+                tracking=call.tracking,
+                tuning=call.tuning,
+                progress=tell,
+                group=call.group,
+            )
     except CellLocked:
         return None
     except (BrokenCell, Unanswered) as error:

@@ -59,7 +59,9 @@ def command(
         task_config=fields.task_config,
         **settings,
     )
-    with progress.of_grid(quiet) as show:
+    local = (executor or "").removeprefix("local:")
+    workers = int(local) if local.isdecimal() else jobs
+    with progress.of_grid(quiet, specs, results, workers) as show:
         records = run_grid(
             specs,
             jobs=jobs,

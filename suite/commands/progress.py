@@ -5,20 +5,27 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from suite import registry
+from suite.cells import running
 from suite.cells.grid import CellDone
+from suite.commands import pace
 from suite.errors import printable
 from suite.measure.means import geometric_mean
-from suite.store.records import Record, finished
+from suite.store.records import Record, finished, results_folder
 from suite.store.schema import FailedResult, rate_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
+    from rich.console import RenderableType
     from rich.table import Table
 
     from suite.cells.runner import Progress
+    from suite.cells.running import Running
+    from suite.cells.spec import CellSpec
     from suite.search.loop import TrialDone
 
 
@@ -52,31 +59,85 @@ def of_run(budget: int, quiet: bool) -> Iterator[Callable[[Progress], None] | No
 
 
 @contextlib.contextmanager
-def of_grid(quiet: bool) -> Iterator[Callable[[CellDone], None] | None]:
-    """What `suite.bench` is to tell its progress: a line on stdout per cell, under it a live table in a terminal."""
+def of_grid(
+    quiet: bool, specs: Sequence[CellSpec], results: Path | str | None = None, jobs: int = 1
+) -> Iterator[Callable[[CellDone], None] | None]:
+    """What `suite.bench` is to tell its progress: a line on stdout per cell, under it a live table in a terminal.
+
+    Args:
+        specs, results, jobs: of the grid.
+    """
     if quiet:
         yield None
         return
-    records: list[Record] = []
-    clock = Clock()
+    grid = _Grid(specs, results_folder(results), jobs)
     if not sys.stderr.isatty():
-        yield lambda cell: _announce(cell, records, clock)
+        yield grid.announce
         return
     from rich.console import Console
     from rich.live import Live
 
-    console = Console(stderr=True)
-    with Live(console=console, auto_refresh=False, redirect_stdout=sys.stdout.isatty()) as live:
+    with Live(
+        console=Console(stderr=True),
+        get_renderable=grid.view,
+        refresh_per_second=1,
+        redirect_stdout=sys.stdout.isatty(),
+    ):
+        yield grid.announce
 
-        def show(cell: CellDone) -> None:
-            _announce(cell, records, clock)
-            live.update(table(records, cell.total, clock.left(cell.done, cell.total)), refresh=True)
 
-        yield show
+class _Grid:
+    """What is known of a grid while it runs."""
+
+    def __init__(self, specs: Sequence[CellSpec], folder: Path, jobs: int) -> None:
+        names = {(registry.id_of(spec.task), registry.id_of(spec.baseline), spec.seed) for spec in specs}
+        self.total, self.folder = len(names), folder
+        self.cells = {(task, baseline) for task, baseline, _ in names}
+        self.records: list[Record] = []
+        self.fresh = 0
+        self.pace = pace.Pace([(task, baseline) for task, baseline, _ in names], jobs)
+
+    def announce(self, cell: CellDone) -> None:
+        """Keep the cell's record; print a line if it was run now, and one count of those that were there before."""
+        record = cell.record
+        kind = record.task, record.baseline
+        self.total = cell.total
+        if cell.fresh:
+            self.fresh += 1
+            seconds = record.meta.seconds.total if record.meta.seconds else None
+            self.pace.ended(kind, seconds or 0.0)
+        else:
+            self.pace.there(kind)
+        self.records.append(record)
+        left = pace.words(self.pace.left(self.in_flight())) if cell.done < cell.total else ""
+        if cell.fresh:
+            print(f"[{cell.done}/{cell.total}{left}] {line(record)}", flush=True)
+        elif cell.done == cell.total:
+            print(f"[{cell.done}/{cell.total}] all there, nothing to run", flush=True)
+
+    def running(self) -> list[Running]:
+        return [one for one in running.read(self.folder) if (one.task, one.baseline) in self.cells]
+
+    def in_flight(self) -> list[pace.InFlight]:
+        now = time.time()
+        return [pace.InFlight((one.task, one.baseline), now - one.started, one.share) for one in self.running()]
+
+    def view(self) -> RenderableType:
+        """The table so far, and under it what each cell that runs does now."""
+        from rich.console import Group
+        from rich.text import Text
+
+        ended = len(self.records) >= self.total
+        left = "" if ended else pace.words(self.pace.left(self.in_flight()))
+        now = [
+            Text(printable(f"now: {one.task} {one.baseline} seed {one.seed}: {one.step}"), style="dim")
+            for one in self.running()
+        ]
+        return Group(table(list(self.records), self.total, left), *now)
 
 
 class Clock:
-    """How long a grid or a search has run, and about how long it will, at the pace so far."""
+    """How long a search has run, and about how long it will, at the pace so far."""
 
     def __init__(self) -> None:
         self.begin(0)
@@ -91,18 +152,7 @@ class Clock:
         """`, about 3 min left`; empty at the end and before anything was run."""
         if not self.ran or done >= total:
             return ""
-        seconds = (time.monotonic() - self.started) / self.ran * (total - done)
-        return f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
-
-
-def _announce(cell: CellDone, records: list[Record], clock: Clock) -> None:
-    """Keep the cell's record; print a line if it was run now, and one count of those that were there before."""
-    records.append(cell.record)
-    if cell.fresh:
-        clock.ran += 1
-        print(f"[{cell.done}/{cell.total}{clock.left(cell.done, cell.total)}] {line(cell.record)}", flush=True)
-    elif cell.done == cell.total:
-        print(f"[{cell.done}/{cell.total}] all there, nothing to run", flush=True)
+        return pace.words((time.monotonic() - self.started) / self.ran * (total - done))
 
 
 def table(records: list[Record], total: int, left: str = "") -> Table:
