@@ -34,7 +34,24 @@ def headline(block: Sequence[Row]) -> str:
     )
     if best.base_rate:
         text += f", {_times((best.success_final_median or 0.0) / best.base_rate)} the pre-trained model"
-    return plain(f"{text}. {_over_control(best)}")
+    return plain(" ".join([f"{text}.", _over_control(best), *_in_match(methods)]))
+
+
+def _in_match(methods: Sequence[Row]) -> list[str]:
+    """Which method covers most of what succeeds, and which ones only write a few successes often."""
+    known = [row for row in methods if row.match_final_median is not None]
+    if not known:
+        return []
+    top = max(known, key=lambda row: row.match_final_median or 0.0)
+    text = (
+        f"In posterior match, how much of what succeeds is covered, {top.name} is highest at "
+        f"{number(top.match_final_median)}"
+    )
+    if top.match_over_control is not None:
+        ends = top.match_over_control_low, top.match_over_control_high
+        text += f", {interval(top.match_over_control, *ends)} times the best control's"
+    collapsed = [row.name for row in methods if row.collapsed]
+    return [f"{text}.", *([f"Collapsed, writing few successes often: {', '.join(collapsed)}."] if collapsed else [])]
 
 
 def _over_control(row: Row) -> str:

@@ -189,7 +189,7 @@ def has_match(block: Sequence[Row]) -> bool:
 MATCH: Columns = {
     "method": _method,
     "match, median [95 %]": _match_median_interval,
-    "geo. mean [95 %]": _match_interval,
+    "match, geo. mean [95 %]": _match_interval,
     "× best control in match [95 %]": _match_over_control,
     "what it says": lambda row: "collapsed" if row.collapsed else row.match_over_control_note,
 }

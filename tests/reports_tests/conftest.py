@@ -40,6 +40,7 @@ class Results:
         nre: Sequence[int] | None = None,
         n: int | None = None,
         best: float | None = None,
+        matches: Sequence[float] | None = None,
         config: dict[str, Any] | None = None,
         task_config: dict[str, Any] | None = None,
         source: str = "aa",
@@ -56,6 +57,7 @@ class Results:
             rates: success rate at each point; exact, or hits / n where `n` is given; None is held-out off.
             nre: evaluations at each point; even steps up to the budget, and none for controls, if left out.
             best: the best rate; the largest if left out.
+            matches: exact posterior match at each point; not measured if left out.
             folder: name below `cells/`, if not the cell's own.
             error: message of a failed run.
             meta, result, identity: fields that differ from the usual.
@@ -77,6 +79,8 @@ class Results:
         steps = max(1, len(rates) - 1)
         spent = nre or [0 if control else content["budget"] * i // steps for i in range(len(rates))]
         curve = [point(i, used, rate, n) for i, (used, rate) in enumerate(zip(spent, rates, strict=True))]
+        for at, match in zip(curve, matches or [], strict=False):
+            at["posterior_match"] = dict.fromkeys(("value", "low", "high"), match) | {"estimator": "exact", "n": None}
         made = finished(curve, best, n) if error is None else failed(error)
         cell = records.cell_of(content)
         path = self.folder / "cells" / (folder or cell) / "record.json"
@@ -157,7 +161,7 @@ def point(index: int, nre: int, rate: float | None, n: int | None) -> dict[str, 
 
 def finished(curve: list[dict[str, Any]], best: float | None, n: int | None) -> dict[str, Any]:
     names = ("round", "nre", "success_rate", "low", "high", "estimator", "n", "stream")
-    placed = [{k: p[k] for k in names} for p in curve]
+    placed = [{k: p[k] for k in (*names, "posterior_match") if k in p} for p in curve]
     known = placed[-1]["success_rate"] is not None
     top = max(placed, key=lambda p: p["success_rate"]) if known else {}
     if best is not None:

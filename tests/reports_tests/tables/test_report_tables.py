@@ -17,9 +17,11 @@ import pytest
 from rich.console import Console
 
 from reports.board import leaderboard, significance
+from reports.page import words
+from reports.tables import columns, terminal, text
 from reports.tables import render as tables
 from reports.tables import significance as significance_table
-from reports.tables import terminal, text
+from suite.store import records
 
 Rows = Callable[[], dict[str, Any]]
 
@@ -245,3 +247,36 @@ def test_what_the_evaluations_cost_stands_in_the_table_of_costs(results: Any, ro
     assert {name: row.cost for name, row in made.items()} == {"banel": (20.0, "USD"), "tail": (0.0, "USD"), "rnd": None}
     assert "| 20 USD |" in tables.to_markdown(list(made.values()))
     assert json.loads(tables.to_json(list(made.values())))["rows"][0]["cost"] == [20.0, "USD"]
+
+
+def two_columns(results: Any) -> list[leaderboard.Row]:
+    """Eight seeds: the control has 0.1 and 0.05; rnd 0.4 and 0.2, four times both; banel 0.5 and 0.01, collapsed."""
+    for seed in range(8):
+        results.add("uniform", seed, rates=(4e-4, 0.1), matches=(4e-4, 0.05))
+        results.add("rnd", seed, rates=(4e-4, 0.4), matches=(4e-4, 0.2))
+        results.add("banel", seed, rates=(4e-4, 0.5), matches=(4e-4, 0.01))
+    return leaderboard.rows(records.scan(results.folder)[0])
+
+
+def test_both_headline_columns_are_held_against_the_best_control(results: Any) -> None:
+    rows = {row.baseline: row for row in two_columns(results)}
+    rnd, banel = rows["rnd"], rows["banel"]
+    assert (rnd.improvement_over_control, rnd.match_over_control) == (pytest.approx(4), pytest.approx(4))
+    assert (banel.improvement_over_control, banel.match_over_control) == (pytest.approx(5), pytest.approx(0.2))
+    assert (rnd.collapsed, banel.collapsed) == (False, True)
+    text = tables.to_markdown(list(rows.values()))
+    assert "- collapsed: above the best control in success rate, not in match: banel" in text
+
+
+def test_the_page_says_both_columns_and_which_method_collapsed(results: Any) -> None:
+    said = words.headline(two_columns(results))
+    assert "banel ends highest" in said
+    assert "In posterior match, how much of what succeeds is covered, rnd is highest at 0.2, 4" in said
+    assert said.endswith("Collapsed, writing few successes often: banel.")
+
+
+def test_no_column_of_the_page_hides_another_of_the_same_name() -> None:
+    """The success rates' `geo. mean` once showed the match's."""
+    groups = (columns.RATES, columns.MATCH, columns.COST, columns.DEPLOYED)
+    names = [name for group in groups for name in group if name != "method"]
+    assert len(names) == len(set(names))
