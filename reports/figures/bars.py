@@ -75,6 +75,8 @@ def _seen(row: Row) -> list[float]:
 
 def _panel(ax: Axes, block: Sequence[Row], factor: Callable[[Row], Factor], label: str) -> None:
     """Horizontal bars from 1 on a logarithmic axis, the first row on top."""
+    from matplotlib.ticker import LogFormatterMathtext
+
     shades = style.shades(block, style.colours(row.baseline for row in block))
     for y, (row, colour) in enumerate(zip(block, shades, strict=True)):
         found = factor(row)
@@ -87,5 +89,6 @@ def _panel(ax: Axes, block: Sequence[Row], factor: Callable[[Row], Factor], labe
         ax.scatter(found.seeds, [y] * len(found.seeds), s=12, color=colour, edgecolor="0.15", linewidth=0.4, zorder=4)
     ax.axvline(1, color="0.15", linewidth=1)
     ax.set(xscale="log", xlabel=label, ylim=(len(block) - 0.4, -0.6))
+    ax.xaxis.set_minor_formatter(LogFormatterMathtext(minor_thresholds=(1.5, 0.3)))  # fewer labels: they would overlap
     ax.set_yticks(range(len(block)), [plain(row.name) for row in block])
     style.literal(ax, categories=True)
