@@ -22,6 +22,10 @@ CAPTION = (
 )
 
 
+SHORT = 100
+"""A logarithmic axis that spans less than this factor has labels between the powers of ten: 1, 2, 5, 10."""
+
+
 class Factor(NamedTuple):
     """An improvement with its interval, and that of every seed in which a success was seen."""
 
@@ -73,9 +77,13 @@ def _seen(row: Row) -> list[float]:
     return [r for r in row.success_final_seeds if r]
 
 
+def _plain(value: float, _: int | None) -> str:
+    return f"{value:g}"
+
+
 def _panel(ax: Axes, block: Sequence[Row], factor: Callable[[Row], Factor], label: str) -> None:
     """Horizontal bars from 1 on a logarithmic axis, the first row on top."""
-    from matplotlib.ticker import LogFormatterMathtext
+    from matplotlib.ticker import FuncFormatter, LogLocator
 
     shades = style.shades(block, style.colours(row.baseline for row in block))
     for y, (row, colour) in enumerate(zip(block, shades, strict=True)):
@@ -89,6 +97,9 @@ def _panel(ax: Axes, block: Sequence[Row], factor: Callable[[Row], Factor], labe
         ax.scatter(found.seeds, [y] * len(found.seeds), s=12, color=colour, edgecolor="0.15", linewidth=0.4, zorder=4)
     ax.axvline(1, color="0.15", linewidth=1)
     ax.set(xscale="log", xlabel=label, ylim=(len(block) - 0.4, -0.6))
-    ax.xaxis.set_minor_formatter(LogFormatterMathtext(minor_thresholds=(1.5, 0.3)))  # fewer labels: they would overlap
+    low, high = ax.get_xlim()
+    if high < SHORT * low:  # else powers of ten are labels enough
+        ax.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        ax.xaxis.set(major_formatter=FuncFormatter(_plain), minor_formatter=FuncFormatter(_plain))
     ax.set_yticks(range(len(block)), [plain(row.name) for row in block])
     style.literal(ax, categories=True)
