@@ -161,9 +161,10 @@ def test_a_worker_that_is_killed_doubles_nothing(content: dict[str, Any], tmp_pa
         (study,) = optuna.get_all_study_summaries(url)
         before = len(optuna.load_study(study_name=study.study_name, storage=url).trials)
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:  # in the middle of a trial
+        while time.monotonic() < deadline:  # both workers in the middle of a trial, so whichever is killed
             now = optuna.load_study(study_name=study.study_name, storage=url).trials
-            if len(now) > before and any(t.state == TrialState.RUNNING and t.intermediate_values for t in now):
+            halfway = [t for t in now if t.state == TrialState.RUNNING and t.intermediate_values]
+            if len(now) > before and len(halfway) == 2:
                 break
         os.kill(workers(process.pid)[0], signal.SIGKILL)
         process.stdout.read()
