@@ -10,12 +10,11 @@ from typing import Any
 import click
 
 from suite import registry
+from suite.cells.spec import CellSpec
 from suite.commands.options import describe, fields_of, split, switch
 from suite.config import specs
 
 WIDTH = 80
-BUDGET = 7500
-"""Evaluations that guessing is judged by, the budget of the reported tables."""
 GUESSABLE = 100
 """Successes from which on a task is called guessable: so many are met without learning anything."""
 
@@ -98,7 +97,7 @@ def _line(task: dict[str, Any]) -> str:
     extra = task.get("extra")
     needs = f"[{extra}]" if extra else ""
     rates = [rate for rate in (task.get("base_rate"), task.get("uniform_rate")) if rate is not None]
-    met = BUDGET * max(rates) if rates else None
+    met = CellSpec.budget * max(rates) if rates else None
     guessable = "*" if met is not None and met >= GUESSABLE else " "
     return (
         f"{task['id']:<26}{_number(task.get('base_rate'), '.2e'):>10}  {task.get('estimator') or '–':<12}"

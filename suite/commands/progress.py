@@ -94,7 +94,6 @@ class _Grid:
         self.total, self.folder = len(names), folder
         self.cells = {(task, baseline) for task, baseline, _ in names}
         self.records: list[Record] = []
-        self.fresh = 0
         self.pace = pace.Pace([(task, baseline) for task, baseline, _ in names], jobs)
 
     def announce(self, cell: CellDone) -> None:
@@ -103,7 +102,6 @@ class _Grid:
         kind = record.task, record.baseline
         self.total = cell.total
         if cell.fresh:
-            self.fresh += 1
             seconds = record.meta.seconds.total if record.meta.seconds else None
             self.pace.ended(kind, seconds or 0.0)
         else:
