@@ -44,6 +44,12 @@ def distinct_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[first], row
 
 
+def merged(strings: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """The different ones of strings, int64 (B, T), in lexicographic order, and the sums of their counts, int64 (D,)."""
+    distinct, row = distinct_rows(strings)
+    return distinct, counts.new_zeros(len(distinct)).index_add_(0, row, counts)
+
+
 def in_random_order(drawn: Counted, generator: torch.Generator) -> Tensor:
     """The n samples one by one in a random order, int64 (n, T)."""
     return drawn.strings[random_order(drawn.counts, generator)]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor
 
-from suite.counted import Counted, distinct_rows
+from suite.counted import Counted, distinct_rows, merged
 
 
 @runtime_checkable
@@ -171,8 +171,7 @@ class Mixture:
 
     def sample_counts(self, n: int, generator: torch.Generator) -> Counted:
         drawn = [sample_counts(part, k, generator) for part, k in self._split(n, generator)]
-        strings, row = distinct_rows(torch.cat([one.strings for one in drawn]))
-        counts = torch.zeros_like(strings[:, 0]).index_add_(0, row, torch.cat([one.counts for one in drawn]))
+        strings, counts = merged(torch.cat([one.strings for one in drawn]), torch.cat([one.counts for one in drawn]))
         return Counted(strings, counts, self.log_prob(strings))
 
     def log_prob(self, x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from suite import compute
-from suite.counted import Counted, distinct_rows
+from suite.counted import Counted, distinct_rows, merged
 from suite.policy import Policy, sample_counts
 
 
@@ -68,10 +68,8 @@ class Failures:
 
     def add(self, x: Tensor) -> None:
         """Failures of a batch, int64 (B, T)."""
-        strings, row = distinct_rows(torch.cat([self.strings, x]))
         ones = torch.ones_like(x[:, 0])
-        self.counts = torch.zeros_like(strings[:, 0]).index_add_(0, row, torch.cat([self.counts, ones]))
-        self.strings = strings
+        self.strings, self.counts = merged(torch.cat([self.strings, x]), torch.cat([self.counts, ones]))
 
     def hold(self, x: Tensor) -> Tensor:
         """Whether each of the strings, int64 (B, T), has failed; bool (B,)."""
